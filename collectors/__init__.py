@@ -1,0 +1,1 @@
+"""The shop-floor side: what turns messages and registers into readings."""
