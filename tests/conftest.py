@@ -1,0 +1,147 @@
+"""Real servers as fixtures; what is missing skips with one line, and fails where CI is true."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from tests import servers
+
+
+def _lacking(what: object) -> NoReturn:
+    pytest.skip(str(what))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Turn a skip into a failure in CI: a test that did not run proves nothing."""
+    report = yield
+    if report.skipped and os.environ.get("CI") == "true" and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped where nothing may be: {report.longrepr[2]}"
+    return report
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """Return a function that gives a loopback port nobody uses."""
+    return servers.free_port
+
+
+def _own(installation: Callable[[], servers.PostgresInstallation]) -> servers.Postgres:
+    try:
+        return servers.Postgres(installation()).start()
+    except servers.Missing as missing:
+        _lacking(missing)
+
+
+@pytest.fixture(scope="session")
+def timescale() -> Iterator[servers.Postgres | servers.GivenPostgres]:
+    """TimescaleDB for the whole run: its own server, or the one that is given."""
+    url = os.environ.get("ANDON_TEST_DATABASE_URL")
+    server = servers.GivenPostgres(url) if url else _own(servers.timescale_installation)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Iterator[servers.Postgres]:
+    """Plain PostgreSQL from the wheel, for the whole run."""
+    server = _own(servers.embedded_installation)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def timescale_url(timescale: servers.Postgres) -> Iterator[str]:
+    """A fresh, empty database on TimescaleDB."""
+    url = timescale.create_database()
+    yield url
+    timescale.drop_database(url)
+
+
+@pytest.fixture
+def embedded_url(embedded: servers.Postgres) -> Iterator[str]:
+    """A fresh, empty database on plain PostgreSQL."""
+    url = embedded.create_database()
+    yield url
+    embedded.drop_database(url)
+
+
+@pytest.fixture(params=["embedded", "timescale"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A fresh, empty database; the test runs once on plain PostgreSQL and once on TimescaleDB."""
+    return request.getfixturevalue(f"{request.param}_url")
+
+
+@pytest.fixture
+def own_timescale() -> Iterator[servers.Postgres]:
+    """A TimescaleDB server of the test's own, that it may stop, kill and freeze."""
+    server = _own(servers.timescale_installation)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def own_embedded() -> Iterator[servers.Postgres]:
+    """A plain PostgreSQL server of the test's own, that it may stop, kill and freeze."""
+    server = _own(servers.embedded_installation)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def start_mosquitto(tmp_path: Path) -> Iterator[Callable[..., servers.Mosquitto]]:
+    """Return a function that starts a Mosquitto with the given configuration lines."""
+    running: list[servers.Mosquitto] = []
+
+    def start(*options: str) -> servers.Mosquitto:
+        directory = tmp_path / f"mosquitto-{len(running)}"
+        directory.mkdir()
+        try:
+            broker = servers.Mosquitto(directory, options or servers.Mosquitto.DEFAULTS)
+        except servers.Missing as missing:
+            _lacking(missing)
+        running.append(broker)
+        return broker.start()
+
+    yield start
+    for broker in running:
+        broker.stop()
+
+
+@pytest.fixture
+def mosquitto(start_mosquitto: Callable[..., servers.Mosquitto]) -> servers.Mosquitto:
+    """A Mosquitto of the test's own, that it may stop, kill and freeze."""
+    return start_mosquitto()
+
+
+@pytest.fixture
+def nats_mqtt(tmp_path: Path) -> Iterator[servers.Nats]:
+    """The NATS server's MQTT gateway, of the test's own."""
+    directory = tmp_path / "nats"
+    directory.mkdir()
+    try:
+        broker = servers.Nats(directory).start()
+    except servers.Missing as missing:
+        _lacking(missing)
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def mqtt_url(request: pytest.FixtureRequest) -> str:
+    """A broker's address: the given one, or a Mosquitto of the test's own."""
+    given = os.environ.get("ANDON_TEST_MQTT_URL")
+    return given or request.getfixturevalue("mosquitto").url
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """The browser's program."""
+    try:
+        return servers.chromium()
+    except servers.Missing as missing:
+        _lacking(missing)
