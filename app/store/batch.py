@@ -22,6 +22,26 @@ AlarmState = Literal[
 ]
 
 
+class Characteristic(msgspec.Struct):
+    """A characteristic as plant.toml or the API configured it; ``name`` is its id outside."""
+
+    id: int
+    name: str
+    config: dict[str, Any]
+    created_at: int
+    retired_at: int | None = None
+
+
+class Source(msgspec.Struct):
+    """A source without its secrets; its position is written by the batches it feeds."""
+
+    id: int
+    name: str
+    kind: str
+    config: dict[str, Any]
+    position: dict[str, Any] | None = None  # filled when it is read back
+
+
 class Context(msgspec.Struct, frozen=True):
     """An interned set of tags."""
 
@@ -182,6 +202,66 @@ class Containment(msgspec.Struct):
     recorded_at: int
 
 
+class ReadingRevision(msgspec.Struct):
+    """What a reading was before a person corrected or voided it."""
+
+    stream: int
+    time: int
+    key: int
+    at: int
+    who: str
+    reason: str
+    was: dict[str, Any]
+    became: dict[str, Any] | None  # None: void
+
+
+class Boundary(msgspec.Struct):
+    """A person's or a machine's "restart rules" at a measured time."""
+
+    id: int
+    characteristic: int
+    stream: int | None  # None: every stream of the characteristic
+    time: int
+    reason: str
+    who: str
+    at: int
+
+
+class StationEvent(msgspec.Struct):
+    """What happened at a station: a tool change, an adjustment, new material, ..."""
+
+    id: int
+    station: str
+    kind: str
+    time: int
+    text: str
+    restart_rules: bool
+    who: str
+    recorded_at: int
+
+
+class Audit(msgspec.Struct):
+    """Who changed what, and why."""
+
+    id: int
+    at: int
+    who: str
+    action: str
+    object: str
+    was: dict[str, Any] | None
+    became: dict[str, Any] | None
+    reason: str
+
+
+class Answered(msgspec.Struct):
+    """The answer that a request with this Idempotency-Key got (table idempotency)."""
+
+    key: str
+    at: int
+    request_hash: str
+    response: dict[str, Any]
+
+
 def no_readings() -> NDArray[np.void]:
     """An empty array of readings."""
     return np.empty(0, READING)
@@ -197,11 +277,16 @@ class Batch(msgspec.Struct):
 
     id: int
     at: int
-    readings: NDArray[np.void] = msgspec.field(default_factory=no_readings)
+    epoch: int = 0  # of the database it was built for; 0: any
+    readings: NDArray[np.void] = msgspec.field(default_factory=no_readings)  # new ones
+    changed_readings: NDArray[np.void] = msgspec.field(default_factory=no_readings)  # by identity
     points: NDArray[np.void] = msgspec.field(default_factory=no_points)  # new ones
     changed_points: NDArray[np.void] = msgspec.field(default_factory=no_points)  # by (stream, time, key)
     withdrawn_points: NDArray[np.void] = msgspec.field(default_factory=no_points)
     revisions: list[Revision] = []
+    reading_revisions: list[ReadingRevision] = []
+    characteristics: list[Characteristic] = []  # new or changed, by id
+    sources: list[Source] = []  # new or changed, by id
     contexts: list[Context] = []
     streams: list[Stream] = []
     versions: list[Version] = []  # new or changed, by id
@@ -212,5 +297,9 @@ class Batch(msgspec.Struct):
     containments: list[Containment] = []
     gaps: list[GapRow] = []
     quarantined: list[Quarantined] = []
+    boundaries: list[Boundary] = []
+    station_events: list[StationEvent] = []
+    audits: list[Audit] = []
+    answered: list[Answered] = []
     positions: dict[int, dict[str, Any]] = {}  # by source id
     stream_seqs: dict[int, tuple[int, int]] = {}  # stream: (seq, seq of the last change of an old point)
