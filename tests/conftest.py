@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from tests import servers
+from tests import databases, servers
 
 
 def _lacking(what: object) -> NoReturn:
@@ -30,32 +30,32 @@ def free_port() -> Callable[[], int]:
     return servers.free_port
 
 
-def _own(installation: Callable[[], servers.PostgresInstallation]) -> servers.Postgres:
+def _own(installation: Callable[[], databases.PostgresInstallation]) -> databases.Postgres:
     try:
-        return servers.Postgres(installation()).start()
+        return databases.Postgres(installation()).start()
     except servers.Missing as missing:
         _lacking(missing)
 
 
 @pytest.fixture(scope="session")
-def timescale() -> Iterator[servers.Postgres | servers.GivenPostgres]:
+def timescale() -> Iterator[databases.Postgres | databases.GivenPostgres]:
     """TimescaleDB for the whole run: its own server, or the one that is given."""
     url = os.environ.get("ANDON_TEST_DATABASE_URL")
-    server = servers.GivenPostgres(url) if url else _own(servers.timescale_installation)
+    server = databases.GivenPostgres(url) if url else _own(databases.timescale_installation)
     yield server
     server.close()
 
 
 @pytest.fixture(scope="session")
-def embedded() -> Iterator[servers.Postgres]:
+def embedded() -> Iterator[databases.Postgres]:
     """Plain PostgreSQL from the wheel, for the whole run."""
-    server = _own(servers.embedded_installation)
+    server = _own(databases.embedded_installation)
     yield server
     server.close()
 
 
 @pytest.fixture
-def timescale_url(timescale: servers.Postgres) -> Iterator[str]:
+def timescale_url(timescale: databases.Postgres) -> Iterator[str]:
     """A fresh, empty database on TimescaleDB."""
     url = timescale.create_database()
     yield url
@@ -63,7 +63,7 @@ def timescale_url(timescale: servers.Postgres) -> Iterator[str]:
 
 
 @pytest.fixture
-def embedded_url(embedded: servers.Postgres) -> Iterator[str]:
+def embedded_url(embedded: databases.Postgres) -> Iterator[str]:
     """A fresh, empty database on plain PostgreSQL."""
     url = embedded.create_database()
     yield url
@@ -77,17 +77,17 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def own_timescale() -> Iterator[servers.Postgres]:
+def own_timescale() -> Iterator[databases.Postgres]:
     """A TimescaleDB server of the test's own, that it may stop, kill and freeze."""
-    server = _own(servers.timescale_installation)
+    server = _own(databases.timescale_installation)
     yield server
     server.close()
 
 
 @pytest.fixture
-def own_embedded() -> Iterator[servers.Postgres]:
+def own_embedded() -> Iterator[databases.Postgres]:
     """A plain PostgreSQL server of the test's own, that it may stop, kill and freeze."""
-    server = _own(servers.embedded_installation)
+    server = _own(databases.embedded_installation)
     yield server
     server.close()
 
