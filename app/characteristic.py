@@ -12,39 +12,19 @@ from pydantic import (
     model_validator,
 )
 
-from app.duration import Duration
 from app.spelling import nearest
+from collectors import source
+from rules.charts import CHARTS
+from rules.runs import PROFILES, RULES, compile_rules
 
 Class = Literal["critical", "significant", "standard"]
-SUBGROUP_SIZES = range(2, 26)
-
-
-CHARTS = ("i_mr", "xbar_r", "xbar_s", "p")
+Duration = Annotated[source.Duration, Field(gt=0)]
+"""A positive duration: text in files and JSON, microseconds in Python."""
 
 
 def is_attribute(chart: str) -> bool:
     """Whether the chart counts out of a sample size."""
-    return chart == "p"
-
-
-def check_chart(chart: str, size: int) -> None:
-    """Refuse an unknown chart, and a subgroup size that it cannot take."""
-    if chart not in CHARTS:
-        raise ValueError(f'chart: "{chart}" is not known{nearest(chart, CHARTS)}')
-    if chart.startswith("xbar") and size not in SUBGROUP_SIZES:
-        raise ValueError(
-            f"chart: {chart} needs subgroups of {SUBGROUP_SIZES[0]} to {SUBGROUP_SIZES[-1]} "
-            f"readings, not {size}; set subgroup.size"
-        )
-    if not chart.startswith("xbar") and size != 1:
-        raise ValueError(
-            f"chart: {chart} plots single readings, but subgroup.size is {size}; "
-            'use chart = "xbar_r" or "xbar_s", or remove the size'
-        )
-
-
-def check_rules(rules: tuple[str, ...], options: "RuleOptions", chart: str) -> None:
-    """Refuse rules that do not exist."""
+    return CHARTS[chart].kind == "attribute"
 
 
 def _listed(value: object) -> object:
@@ -117,7 +97,7 @@ class Subgroup(Frozen):
 
 
 class RuleOptions(Frozen):
-    """Which published reading of a rule applies."""
+    """Which published reading of a rule applies; ``rules.runs.RuleOptions`` says what each means."""
 
     nelson_7: Literal["strict", "inclusive"] = "strict"
     nelson_8: Literal["both_sides", "either_side"] = "both_sides"
@@ -183,8 +163,8 @@ class Definition(Frozen):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        check_chart(self.chart, self.subgroup.size)
-        check_rules(self.rules, self.rule_options, self.chart)
+        _check_chart(self.chart, self.subgroup.size)
+        _check_rules(self)
         twice = {tag for tag in self.stream if tag in self.subgroup.keys or tag in self.cut}
         if twice:
             raise ValueError(
@@ -242,6 +222,31 @@ def same_definition(frozen: dict[str, Any], config: Definition) -> bool:
     """Whether a version's definition says what ``config`` says, defaults included."""
     then = Definition.model_validate(frozen)
     return all(getattr(then, key) == getattr(config, key) for key in Definition.model_fields)
+
+
+def _check_chart(name: str, size: int) -> None:
+    chart = CHARTS.get(name)
+    if chart is None:
+        raise ValueError(f'chart: "{name}" is not known{nearest(name, CHARTS)}')
+    if chart.kind == "attribute" or chart.max_n == 1:
+        if size != 1:
+            raise ValueError(
+                f"chart: {name} makes a point of each reading, but subgroup.size is {size}; "
+                'use chart = "xbar_r" or "xbar_s", or leave the size out'
+            )
+    elif not chart.min_n <= size <= chart.max_n:
+        raise ValueError(
+            f"chart: {name} needs subgroups of {chart.min_n} to {chart.max_n} readings, "
+            f"not {size}; set subgroup.size"
+        )
+
+
+def _check_rules(definition: "Definition") -> None:
+    known = (*RULES, *PROFILES)
+    for name in definition.rules:
+        if name not in known:
+            raise ValueError(f'rules: "{name}" is not known{nearest(name, known)}')
+    compile_rules(definition.rules, definition.rule_options.model_dump(), CHARTS[definition.chart])
 
 
 def _check_seed(config: CharacteristicConfig) -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 from app.characteristic import (
     CharacteristicConfig,
     Definition,
+    Duration,
     Frozen,
     LimitSeed,
     Names,
@@ -18,9 +19,9 @@ from app.characteristic import (
     Specification,
     Subgroup,
 )
-from app.duration import UNITS, Duration
 from app.mistakes import explain
 from app.spelling import nearest
+from collectors.source import UNITS
 
 __all__ = [
     "CharacteristicConfig",
@@ -169,10 +170,13 @@ def _characteristics(
 
 
 def _sources(document: dict[str, Any], base_dir: Path, mistakes: list[str]) -> Iterator[BaseModel]:
+    tables = _tables(document, "source", mistakes)
+    if not tables:
+        return
     # A file without sources needs none of the collectors' libraries.
     from collectors.kinds import KINDS  # noqa: PLC0415
 
-    for position, raw in enumerate(_tables(document, "source", mistakes), 1):
+    for position, raw in enumerate(tables, 1):
         where = f'source "{raw["id"]}"' if isinstance(raw.get("id"), str) else f"source {position}"
         kind = raw.get("kind")
         if not isinstance(kind, str) or kind not in KINDS:
@@ -186,9 +190,12 @@ def _sources(document: dict[str, Any], base_dir: Path, mistakes: list[str]) -> I
 def _announcements(
     document: dict[str, Any], base_dir: Path, mistakes: list[str]
 ) -> Iterator[BaseModel]:
+    tables = _tables(document, "announce", mistakes)
+    if not tables:
+        return
     from app.announce import Announce  # noqa: PLC0415 - as above
 
-    for position, raw in enumerate(_tables(document, "announce", mistakes), 1):
+    for position, raw in enumerate(tables, 1):
         config = _part(Announce, raw, f"announce {position}", mistakes, base_dir)
         if config is not None:
             yield config
@@ -230,7 +237,7 @@ def _named(part: object) -> Iterator[str]:
     """Every characteristic that a source's configuration names outright."""
     if isinstance(part, dict):
         name = part.get("characteristic")
-        if isinstance(name, str) and not name.startswith(("/", "{")):
+        if isinstance(name, str) and not name.startswith(("/", "^")):
             yield name
         for value in part.values():
             yield from _named(value)

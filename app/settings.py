@@ -24,9 +24,10 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from app.duration import UNITS, Duration
+from app.characteristic import Duration
 from app.mistakes import explain
 from app.spelling import nearest
+from collectors.source import UNITS
 
 PREFIX = "ANDON_"
 FILE = "andon.toml"
