@@ -73,7 +73,7 @@ def embedded_url(embedded: databases.Postgres) -> Iterator[str]:
 @pytest.fixture(params=["embedded", "timescale"])
 def database_url(request: pytest.FixtureRequest) -> str:
     """A fresh, empty database; the test runs once on plain PostgreSQL and once on TimescaleDB."""
-    return request.getfixturevalue(f"{request.param}_url")
+    return str(request.getfixturevalue(f"{request.param}_url"))
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def nats_mqtt(tmp_path: Path) -> Iterator[servers.Nats]:
 def mqtt_url(request: pytest.FixtureRequest) -> str:
     """A broker's address: the given one, or a Mosquitto of the test's own."""
     given = os.environ.get("ANDON_TEST_MQTT_URL")
-    return given or request.getfixturevalue("mosquitto").url
+    return given or str(request.getfixturevalue("mosquitto").url)
 
 
 @pytest.fixture(scope="session")

@@ -161,12 +161,12 @@ class Server:
         if self.running:
             family = self._family()
             self._process.send_signal(how)
-            if how is signal.SIGKILL:
-                for process in family[1:]:
-                    with suppress(psutil.NoSuchProcess):
+            for process in family:
+                with suppress(psutil.NoSuchProcess):  # it may have ended meanwhile
+                    if how is signal.SIGKILL:
                         process.kill()
-            else:
-                self.thaw()
+                    else:
+                        process.resume()  # a frozen one takes no other signal
         try:
             self._process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
