@@ -83,3 +83,4 @@ class PointFlag(IntFlag):
     RETROSPECTIVE = 16
     UNJUDGED = 32  # no limits were in force
     TRIAL = 64  # judged by trial limits: advisory
+    NAMED = 128  # its subgroup was named by the source

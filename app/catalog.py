@@ -1,0 +1,221 @@
+"""What is configured, in memory: characteristics, their streams and versions, sources and tag sets."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from app.characteristic import CharacteristicConfig
+from app.store.batch import Context, Stream, Version
+
+CONTEXTS_REMEMBERED = 50_000
+STREAMS_PER_CHARACTERISTIC = 10_000
+
+
+class Characteristic(msgspec.Struct):
+    """One characteristic with what the path of a reading needs at hand."""
+
+    id: int
+    name: str
+    config: CharacteristicConfig
+    stream_tags: tuple[str, ...]
+    cut_tags: tuple[str, ...]
+    key_tags: tuple[str, ...]
+    decimals: int  # -1: not rounded
+    plausible: tuple[float, float]
+    attribute: bool  # counts out of a size
+    sole_stream: int | None = None  # its stream, where it has no stream tags
+    retired: bool = False
+
+
+class Source(msgspec.Struct):
+    """A source as the store knows it."""
+
+    id: int
+    name: str
+    position: dict[str, Any] | None = None
+
+
+class Catalog:
+    """Names to numbers and back; what is new here is written with the next batch."""
+
+    def __init__(self) -> None:
+        self.characteristics: dict[int, Characteristic] = {}
+        self.streams: dict[int, Stream] = {}
+        self.versions: dict[int, Version] = {}
+        self.sources: dict[str, Source] = {}
+        self.plant: dict[str, Any] = {}
+        self._names: dict[str, Characteristic] = {}
+        self._stream_ids: dict[tuple[int, tuple[str, ...]], int] = {}
+        self._streams_of: dict[int, list[int]] = {}
+        self._versions_of: dict[int, list[int]] = {}
+        self._contexts: OrderedDict[tuple[tuple[str, str], ...], int] = OrderedDict()
+        self._next_context = 1
+        self._next_stream = 1
+        self._next_version = 1
+        self._next_characteristic = 1
+        self.unsaved_streams: dict[int, Stream] = {}
+        self.unsaved_contexts: dict[int, Context] = {}
+
+    # characteristics
+
+    def put_characteristic(
+        self, number: int, config: CharacteristicConfig, *, retired: bool = False
+    ) -> Characteristic:
+        """Add a characteristic, or replace what is known of it."""
+        plausible = config.plausible
+        known = self.characteristics.get(number)
+        entry = Characteristic(
+            id=number,
+            name=config.id,
+            config=config,
+            stream_tags=tuple(config.stream),
+            cut_tags=tuple(config.cut),
+            key_tags=tuple(config.subgroup.keys) if config.subgroup else (),
+            decimals=-1 if config.decimals is None else config.decimals,
+            plausible=(
+                float("-inf") if plausible is None or plausible.lower is None else plausible.lower,
+                float("inf") if plausible is None or plausible.upper is None else plausible.upper,
+            ),
+            attribute=config.chart == "p",
+            sole_stream=known.sole_stream if known else None,
+            retired=retired,
+        )
+        if known:
+            for name in [name for name, other in self._names.items() if other.id == number]:
+                del self._names[name]
+        self.characteristics[number] = entry
+        self._next_characteristic = max(self._next_characteristic, number + 1)
+        if not retired:
+            for name in (config.id, *config.aliases):
+                self._names[name] = entry
+        return entry
+
+    def find(self, name: str) -> Characteristic | None:
+        """The characteristic that a source calls ``name``, by its id or an alias."""
+        return self._names.get(name)
+
+    def next_characteristic(self) -> int:
+        """The number of the next new characteristic."""
+        return self._next_characteristic
+
+    # streams
+
+    def put_stream(self, stream: Stream) -> None:
+        """Add a stream."""
+        entry = self.characteristics[stream.characteristic]
+        values = tuple(stream.tags.get(tag, "") for tag in entry.stream_tags)
+        self.streams[stream.id] = stream
+        self._next_stream = max(self._next_stream, stream.id + 1)
+        self._stream_ids[stream.characteristic, values] = stream.id
+        siblings = self._streams_of.setdefault(stream.characteristic, [])
+        if stream.id not in siblings:
+            siblings.append(stream.id)
+        if not entry.stream_tags:
+            entry.sole_stream = stream.id
+
+    def stream_for(self, entry: Characteristic, tags: Mapping[str, str]) -> int | None:
+        """The stream of these tags, made when it is new; None when there would be too many."""
+        values = tuple(tags.get(tag, "") for tag in entry.stream_tags)
+        known = self._stream_ids.get((entry.id, values))
+        if known is not None:
+            return known
+        if len(self._streams_of.get(entry.id, ())) >= STREAMS_PER_CHARACTERISTIC:
+            return None
+        name = ":".join((entry.name, *values)) if entry.stream_tags else entry.name
+        stream = Stream(
+            id=self._next_stream,
+            characteristic=entry.id,
+            name=name,
+            tags=dict(zip(entry.stream_tags, values, strict=True)),
+        )
+        self.put_stream(stream)
+        self.unsaved_streams[stream.id] = stream
+        return stream.id
+
+    @property
+    def newest_stream(self) -> int:
+        """The highest number of a stream; 0 when there is none."""
+        return self._next_stream - 1
+
+    def streams_of(self, characteristic: int) -> list[int]:
+        """The streams of a characteristic, oldest first."""
+        return self._streams_of.get(characteristic, [])
+
+    # versions
+
+    def put_version(self, version: Version) -> None:
+        """Add a version, or replace what is known of it."""
+        self.versions[version.id] = version
+        self._next_version = max(self._next_version, version.id + 1)
+        siblings = self._versions_of.setdefault(version.characteristic, [])
+        if version.id not in siblings:
+            siblings.append(version.id)
+
+    def versions_of(self, characteristic: int) -> list[Version]:
+        """All versions of a characteristic, oldest first, proposals and refusals too."""
+        return [self.versions[number] for number in self._versions_of.get(characteristic, ())]
+
+    def history(self, stream: int) -> list[Version]:
+        """The versions that are or were in force for a stream, in the order of measured time."""
+        mine = [
+            version
+            for version in self.versions_of(self.streams[stream].characteristic)
+            if version.state not in ("proposed", "rejected") and version.stream in (None, stream)
+        ]
+        return sorted(mine, key=lambda version: (_since(version), version.number))
+
+    def in_force(self, stream: int, time: int) -> tuple[Version, int | None]:
+        """The version that judges a stream at ``time``, and when the next one begins."""
+        history = self.history(stream)
+        current = history[0]
+        for version in history:
+            if _since(version) > time:
+                return current, _since(version)
+            current = version
+        return current, None
+
+    def next_version(self) -> int:
+        """The id of the next new version."""
+        return self._next_version
+
+    # sources
+
+    def put_source(self, source: Source) -> None:
+        """Add a source."""
+        self.sources[source.name] = source
+
+    # tag sets
+
+    def context_for(self, tags: Mapping[str, str] | None) -> int:
+        """The number of a tag set, made when it is new; 0 for none."""
+        if not tags:
+            return 0
+        key = tuple(sorted(tags.items()))
+        known = self._contexts.get(key)
+        if known is not None:
+            return known
+        number = self._next_context
+        self._next_context += 1
+        self._contexts[key] = number
+        self.unsaved_contexts[number] = Context(number, dict(key))
+        if len(self._contexts) > CONTEXTS_REMEMBERED:
+            # A forgotten tag set that comes back gets a second number: rows stay right.
+            self._contexts.popitem(last=False)
+        return number
+
+    def restore_contexts(self, contexts: Iterable[Context], next_context: int) -> None:
+        """Take up the newest tag sets and the numbering."""
+        for context in contexts:
+            self._contexts[tuple(sorted(context.tags.items()))] = context.id
+        self._next_context = max(self._next_context, next_context)
+
+    def saved(self) -> None:
+        """Everything new is durable now."""
+        self.unsaved_streams.clear()
+        self.unsaved_contexts.clear()
+
+
+def _since(version: Version) -> int:
+    return -(2**62) if version.valid_from is None else version.valid_from

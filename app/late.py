@@ -1,0 +1,374 @@
+"""Readings that did not come in order: membership, re-evaluation, and what it changes."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from app.admission import stamp_of
+from app.catalog import Catalog
+from app.engine import Engine
+from app.replay import Era, Group, Replayed, replay
+from app.store.batch import Revision
+from app.store.rows import NO_SUBGROUP, POINT, PointFlag, Purpose, Quality, ReadingFlag
+from rules import stream as loop
+from rules.charts import P
+from rules.runs import decode
+
+REACH = 64
+"""Points that can matter to another's verdict: no rule looks further, on either side."""
+
+WINDOW = 20_000
+"""Readings looked at together; late readings that lie further apart are taken in parts."""
+
+SHOWN_FOR = 10_000_000
+"""Microseconds after which a change of what was shown is called retrospective."""
+
+JUDGED = PointFlag.CUT | PointFlag.PARTIAL | PointFlag.UNJUDGED | PointFlag.TRIAL
+KEPT = PointFlag.EXCLUDED | PointFlag.RETROSPECTIVE | PointFlag.LATE
+
+
+class History(Protocol):
+    """What re-evaluation asks of the store."""
+
+    async def points_before(self, stream: int, time: int, key: int, limit: int) -> NDArray[np.void]:
+        """The newest points before (time, key), ascending."""
+        ...
+
+    async def points_from(self, stream: int, time: int, key: int, limit: int) -> NDArray[np.void]:
+        """The oldest points at or after (time, key), ascending."""
+        ...
+
+    async def readings_between(
+        self, stream: int, start: tuple[int, int], end: tuple[int, int] | None, limit: int
+    ) -> NDArray[np.void]:
+        """Readings from start to end, both included, ascending."""
+        ...
+
+    async def subgroup_readings(
+        self, stream: int, numbers: Sequence[int], since: int
+    ) -> NDArray[np.void]:
+        """Readings of these subgroups that were measured since ``since``, ascending."""
+        ...
+
+    async def tags(self, contexts: Sequence[int]) -> dict[int, dict[str, str]]:
+        """The tags of these contexts."""
+        ...
+
+
+class LateSubgroup(msgspec.Struct):
+    """The subgroup that late readings of a stream are filling, in the order of arrival."""
+
+    number: int
+    count: int
+    time: int  # of its first arrival
+    keys: int
+    row: int
+
+
+class Changes(NamedTuple):
+    """What re-evaluating a stream adds, changes and withdraws."""
+
+    added: NDArray[np.void]
+    changed: NDArray[np.void]
+    withdrawn: NDArray[np.void]
+    revisions: list[Revision]
+
+
+class LateReadings:
+    """Takes the streams of a batch to which late readings came."""
+
+    def __init__(self, catalog: Catalog, engine: Engine, history: History) -> None:
+        self._catalog = catalog
+        self._engine = engine
+        self._history = history
+        self.filling: dict[int, LateSubgroup] = {}
+
+    def place(
+        self, rows: NDArray[np.void], cuts: NDArray[np.int64], keys: NDArray[np.int64],
+        late: NDArray[np.bool_],
+    ) -> None:
+        """Decide the subgroups of one stream's readings, in their order of arrival.
+
+        Readings in order go through the loop like any other; their points are computed again
+        with the late ones in ``evaluate``.
+        """  # fmt: skip
+        stream = int(rows["stream"][0])
+        eras = self.eras(stream)
+        for i in range(len(rows)):
+            if not late[i] and not self._resumes(rows[i]):
+                if rows[i]["purpose"] == Purpose.PRODUCTION and rows[i]["quality"] != Quality.BAD:
+                    self.filling.pop(stream, None)
+                one = np.array([i])
+                self._engine.advance(rows, one, cuts, keys)
+                continue
+            if late[i]:
+                rows[i]["flags"] |= ReadingFlag.LATE
+            self._place_late(rows[i], int(keys[i]), eras)
+
+    def _resumes(self, row: np.void) -> bool:
+        """Whether the reading names a subgroup; those are put together by name, not by order."""
+        return bool(row["flags"] & ReadingFlag.NAMED)
+
+    def _place_late(self, row: np.void, keys: int, eras: list[Era]) -> None:
+        engine, stream = self._engine, int(row["stream"])
+        version_row = _row_at(eras, int(row["time"]))
+        version = engine.versions_i[version_row]
+        state = engine.integers[stream]
+        if row["received_at"] > state[loop.RECEIVED]:
+            state[loop.RECEIVED] = row["received_at"]
+        charted = row["purpose"] == Purpose.PRODUCTION and row["quality"] != Quality.BAD
+        if not charted:
+            row["subgroup"] = NO_SUBGROUP
+            return
+        line = engine.versions_f[version_row]
+        if version[loop.V_CHART] != P:
+            row["spec"] = loop.outside(row["value"], line[loop.V_LOWER], line[loop.V_UPPER])
+        size = int(version[loop.V_SIZE])
+        sampled = version[loop.V_EVERY] > 0 or version[loop.V_EVERY_PARTS] > 0
+        if size > 1 and row["flags"] & ReadingFlag.NAMED:
+            return
+        if size == 1 or sampled:
+            row["subgroup"] = NO_SUBGROUP
+            return
+        open_one = self.filling.get(stream)
+        timeout = int(version[loop.V_TIMEOUT])
+        if (
+            open_one is None
+            or open_one.keys != keys
+            or open_one.row != version_row
+            or (timeout > 0 and abs(int(row["time"]) - open_one.time) > timeout)
+        ):
+            state[loop.LAST_NUMBER] += 1
+            open_one = LateSubgroup(
+                int(state[loop.LAST_NUMBER]), 0, int(row["time"]), keys, version_row
+            )
+            self.filling[stream] = open_one
+        row["subgroup"] = open_one.number
+        open_one.count += 1
+        if open_one.count >= size:
+            del self.filling[stream]
+
+    async def evaluate(
+        self, stream: int, fresh: NDArray[np.void], *, now: int, why: str = "late reading"
+    ) -> Changes:
+        """Put a stream's new readings among the stored ones and judge again what they can touch.
+
+        ``fresh`` have their membership. Leaves the live state as if all had come in order.
+        """
+        fresh = np.sort(fresh, order=("time", "key"))
+        earliest = await self._earliest(stream, fresh)
+        last = (int(fresh["time"][-1]), int(fresh["key"][-1]))
+        before = await self._history.points_before(stream, *earliest, REACH)
+        after = await self._history.points_from(stream, *last, REACH)
+        start = _identity(before[0]) if len(before) else earliest
+        complete = len(after) < REACH
+        end = None if complete else _identity(after[-1])
+        stored = await self._history.readings_between(stream, start, end, WINDOW)
+        if len(stored) == WINDOW and len(fresh) > 1:
+            return await self._in_parts(stream, fresh, now, why)
+        readings = np.sort(np.concatenate([stored, fresh]), order=("time", "key"))
+        replayed = replay(
+            readings,
+            await self._stamps(stream, readings),
+            self.eras(stream),
+            self._engine,
+            still_open=self._open_numbers(stream),
+            to_the_end=complete,
+        )
+        shown = await self._history.points_from(stream, *earliest, WINDOW)
+        if complete:
+            self._adopt(stream, replayed)
+        # Close to a window's end patterns are cut off, but nothing so far from the late readings
+        # can have changed.
+        until = (2**63, 0) if complete else _identity(after[REACH // 2])
+        return self._compare(stream, shown, replayed.points, (earliest, until), now, why)
+
+    async def _in_parts(
+        self, stream: int, fresh: NDArray[np.void], now: int, why: str
+    ) -> Changes:
+        """Take late readings that lie far apart on the two sides of their widest distance."""
+        at = int(np.argmax(np.diff(fresh["time"]))) + 1
+        first = await self.evaluate(stream, fresh[:at], now=now, why=why)
+        second = await self.evaluate(stream, fresh[at:], now=now, why=why)
+        return Changes(
+            np.concatenate([first.added, second.added]),
+            np.concatenate([first.changed, second.changed]),
+            np.concatenate([first.withdrawn, second.withdrawn]),
+            first.revisions + second.revisions,
+        )
+
+    async def _earliest(self, stream: int, fresh: NDArray[np.void]) -> tuple[int, int]:
+        """The first point that the new readings can touch: theirs, or a subgroup's they join."""
+        earliest = (int(fresh["time"][0]), int(fresh["key"][0]))
+        grouped = fresh[fresh["subgroup"] != NO_SUBGROUP]
+        if not len(grouped):
+            return earliest
+        numbers = np.unique(grouped["subgroup"]).tolist()
+        members = await self._history.subgroup_readings(stream, numbers, -(2**62))
+        if len(members):
+            earliest = min(earliest, (int(members["time"][0]), int(members["key"][0])))
+        return earliest
+
+    def _open_numbers(self, stream: int) -> set[int]:
+        state = self._engine.integers[stream]
+        numbers = set()
+        if state[loop.OPEN_COUNT] > 0 and not state[loop.OPEN_FLAGS] & loop.NAMED:
+            numbers.add(int(state[loop.OPEN_NUMBER]))
+        if stream in self.filling:
+            numbers.add(self.filling[stream].number)
+        return numbers
+
+    def eras(self, stream: int) -> list[Era]:
+        """Which version of a stream judges from when."""
+        return [
+            Era(
+                -(2**62) if version.valid_from is None else version.valid_from,
+                self._engine.version_row(version),
+            )
+            for version in self._catalog.history(stream)
+        ]
+
+    async def _stamps(self, stream: int, readings: NDArray[np.void]) -> NDArray[np.int64]:
+        """The stamps of the tags whose change is a boundary."""
+        entry = self._catalog.characteristics[self._catalog.streams[stream].characteristic]
+        if not entry.cut_tags or not len(readings):
+            return np.zeros(len(readings), np.int64)
+        contexts = np.unique(readings["context"]).tolist()
+        unsaved = self._catalog.unsaved_contexts
+        tags = await self._history.tags([number for number in contexts if number not in unsaved])
+        tags.update({n: unsaved[n].tags for n in contexts if n in unsaved})
+        stamps = {n: stamp_of(entry.cut_tags, tags.get(n)) for n in contexts}
+        return np.array([stamps[n] for n in readings["context"].tolist()], np.int64)
+
+    def _compare(
+        self,
+        stream: int,
+        shown: NDArray[np.void],
+        found: NDArray[np.void],
+        between: tuple[tuple[int, int], tuple[int, int]],
+        now: int,
+        why: str,
+    ) -> Changes:
+        """What has to be stored so that the points are the ones that were found."""
+        earliest, until = between
+        old = {_identity(point): point for point in shown if _identity(point) <= until}
+        state = self._engine.integers[stream]
+        added, changed, revisions = [], [], []
+        for point in found:
+            identity = _identity(point)
+            if not earliest <= identity <= until:
+                continue
+            was = old.pop(identity, None)
+            if was is not None and _same(was, point):
+                continue
+            state[loop.SEQ] += 1
+            point["seq"] = state[loop.SEQ]
+            if was is not None:
+                point["flags"] |= int(was["flags"]) & KEPT
+                if now - identity[0] > SHOWN_FOR:
+                    point["flags"] |= PointFlag.RETROSPECTIVE
+                changed.append(point)
+                revisions.append(_revision(stream, point, now, why, was, point))
+            else:
+                added.append(point)
+        withdrawn = list(old.values())
+        for point in withdrawn:
+            state[loop.SEQ] += 1
+            point["seq"] = state[loop.SEQ]
+            revisions.append(_revision(stream, point, now, why, point, None))
+        return Changes(*(_table(part) for part in (added, changed, withdrawn)), revisions)
+
+    def _adopt(self, stream: int, replayed: Replayed) -> None:
+        """Go on live from where the replay ended."""
+        engine = self._engine
+        state = engine.integers[stream]
+        engine.registers[stream] = replayed.registers
+        engine.memory[stream] = replayed.memory
+        engine.enter_version(stream)
+        size = int(engine.versions_i[state[loop.VERSION], loop.V_SIZE])
+        group = replayed.open
+        named = group is not None or bool(
+            len(replayed.points) and replayed.points["flags"][-1] & PointFlag.NAMED
+        )
+        if size > 1 and not named:
+            return  # what is open was counted in the order of arrival
+        engine.floats[stream, loop.PREVIOUS] = replayed.previous
+        switched = len(replayed.points) > 0 and (
+            replayed.points["version"][-1] != engine.version_ids[state[loop.VERSION]]
+        )
+        state[loop.PENDING] = loop.CUT if replayed.pending or switched else 0
+        state[loop.CUT_STAMP], state[loop.LAST_TIME] = replayed.stamp, replayed.last_time
+        if size > 1:
+            self._open(state, group)
+
+    def _open(self, state: NDArray[np.int64], group: Group | None) -> None:
+        if group is None:
+            state[loop.OPEN_COUNT] = 0
+            return
+        state[loop.OPEN_COUNT] = len(group.values)
+        state[loop.OPEN_TIME], state[loop.OPEN_KEY] = group.time, group.key
+        state[loop.OPEN_NUMBER], state[loop.OPEN_VERSION] = group.number, group.row
+        state[loop.OPEN_FLAGS] = loop.NAMED | (loop.CUT if group.cut else 0)
+        self._engine.values[state[loop.SLOT], : len(group.values)] = group.values
+
+
+def _row_at(eras: list[Era], time: int) -> int:
+    row = eras[0].row
+    for era in eras:
+        if era.since <= time:
+            row = era.row
+    return row
+
+
+def _identity(row: np.void) -> tuple[int, int]:
+    return int(row["time"]), int(row["key"])
+
+
+def _same(was: np.void, now: np.void) -> bool:
+    return (
+        was["subgroup"] == now["subgroup"]
+        and was["n"] == now["n"]
+        and was["statistic"] == now["statistic"]
+        and (was["dispersion"] == now["dispersion"] or (was["dispersion"] != was["dispersion"] and now["dispersion"] != now["dispersion"]))  # noqa: PLR0124 - nan is nan
+        and was["version"] == now["version"]
+        and was["violations"] == now["violations"]
+        and (int(was["flags"]) ^ int(now["flags"])) & JUDGED == 0
+    )  # fmt: skip
+
+
+def _revision(
+    stream: int, at: np.void, now: int, why: str, was: np.void | None, became: np.void | None
+) -> Revision:
+    return Revision(
+        stream=stream,
+        time=int(at["time"]),
+        key=int(at["key"]),
+        seq=int(at["seq"]),
+        at=now,
+        why=why,
+        was=None if was is None else described(was),
+        became=None if became is None else described(became),
+    )
+
+
+def described(point: np.void) -> dict[str, Any]:
+    """A point as JSON, for the record of what was shown."""
+    dispersion = float(point["dispersion"])
+    return {
+        "n": float(point["n"]),
+        "statistic": float(point["statistic"]),
+        "dispersion": None if np.isnan(dispersion) else dispersion,
+        "version": int(point["version"]),
+        "flags": int(point["flags"]),
+        "violations": [
+            {"chart": v.chart, "rule": v.rule, "side": v.side}
+            for v in decode(int(point["violations"]))
+        ],
+    }
+
+
+def _table(points: list[np.void]) -> NDArray[np.void]:
+    return np.array(points, POINT) if points else np.empty(0, POINT)
