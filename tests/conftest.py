@@ -24,6 +24,20 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
+NEEDS_SERVERS = {
+    "timescale", "embedded", "own_timescale", "own_embedded", "start_mosquitto", "nats_mqtt",
+    "chromium_path",
+}  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need servers, so that the inner loop can leave them out."""
+    for item in items:
+        names = set(getattr(item, "fixturenames", ()))
+        if names & NEEDS_SERVERS or "database_url" in names:
+            item.add_marker(pytest.mark.servers)
+
+
 @pytest.fixture
 def free_port() -> Callable[[], int]:
     """Return a function that gives a loopback port nobody uses."""
