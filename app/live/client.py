@@ -1,0 +1,130 @@
+"""One connected screen: two lanes, and the one task that sends from them."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from app.live import wire
+
+LANE_A_WAITING = 10_000
+BEHIND_PAUSES_MS = 3_000
+BEHIND_CLOSES_MS = 30_000
+HEARTBEAT_MS = 1_000
+TICKS_PER_SECOND = 10
+DEFAULT_RATE = 10.0
+
+TRY_AGAIN_LATER = 1013
+POLICY_VIOLATION = 1008
+TOO_SLOW = 4008
+
+
+class Points(Protocol):
+    """Where lane B comes from."""
+
+    def frames(self, client: "Client") -> Iterator[str]:
+        """What the client lacks by now: answers, snapshots and one frame of rows."""
+        ...
+
+
+class Client:
+    """A screen with its subscriptions; lane A holds what must arrive, lane B is asked for."""
+
+    def __init__(self, websocket: WebSocket, points: Points, clock_ms: Callable[[], int]) -> None:
+        self.streams: dict[int, int] = {}  # stream: window
+        self.answers: dict[int, int | None] = {}  # streams that wait for theirs, and since when
+        self.ready_due = False
+        self.cohort: frozenset[int] = frozenset()  # streams that have been answered
+        self.cursor = 0  # tick up to which lane B was sent
+        self.every = 1  # ticks
+        self.faults = 0
+        self.closing: tuple[int, str] | None = None
+        self._websocket = websocket
+        self._points = points
+        self._clock_ms = clock_ms
+        self._lane_a: deque[str] = deque()
+        self._wake = asyncio.Event()
+        self._sent_at = clock_ms()
+        self._sending_since: int | None = None
+        self._received_now: int | None = None
+        self._ended = asyncio.Event()
+
+    def push(self, message: str) -> None:
+        """Put a message in lane A; a client that does not take them is closed, and resumes."""
+        if len(self._lane_a) >= LANE_A_WAITING:
+            self.close(TRY_AGAIN_LATER, "too many alarms wait")
+            return
+        self._lane_a.append(message)
+        self._wake.set()
+
+    def tick(self, number: int) -> None:
+        """Wake the sender when it is this client's turn."""
+        if self._stuck_ms() > BEHIND_CLOSES_MS:
+            self.close(TOO_SLOW, "too slow")
+        elif number % self.every == 0:
+            self._wake.set()
+
+    def subscribed(self) -> None:
+        """There is something to answer."""
+        self._wake.set()
+
+    def set_rate(self, rate: float) -> None:
+        """Take up how many frames a second the screen wants."""
+        self.every = max(1, min(TICKS_PER_SECOND, round(TICKS_PER_SECOND / rate)))
+
+    def received(self, now: int) -> None:
+        """The screen says which moment it has seen."""
+        self._received_now = now
+
+    def close(self, code: int, reason: str) -> None:
+        """End this connection soon."""
+        if self.closing is None:
+            self.closing = (code, reason)
+        self._ended.set()
+        self._wake.set()
+
+    async def ended(self) -> None:
+        """Wait until somebody closes this connection."""
+        await self._ended.wait()
+
+    async def send_all(self) -> None:
+        """Send from both lanes until the connection is lost or to be closed."""
+        with contextlib.suppress(WebSocketDisconnect):
+            while self.closing is None:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._lane_a:
+                    await self._send(self._lane_a.popleft())
+                behind = self._behind_ms()
+                if behind > BEHIND_CLOSES_MS:
+                    self.close(TOO_SLOW, "too slow")
+                elif behind <= BEHIND_PAUSES_MS:
+                    for frame in self._points.frames(self):
+                        await self._send(frame)
+                now = self._clock_ms()
+                if now - self._sent_at >= HEARTBEAT_MS:
+                    await self._send(wire.text(t="hb", now=now))
+
+    async def finish(self) -> None:
+        """Say goodbye, where the other side still listens."""
+        code, reason = self.closing or (1000, "")
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
+            async with asyncio.timeout(1):
+                await self._websocket.close(code, reason)
+
+    async def _send(self, text: str) -> None:
+        self._sent_at = self._sending_since = self._clock_ms()
+        try:
+            await self._websocket.send({"type": "websocket.send", "text": text})
+        finally:
+            self._sending_since = None
+
+    def _behind_ms(self) -> int:
+        """How old the newest moment is that the screen has seen; 0 for one that never says."""
+        return 0 if self._received_now is None else self._clock_ms() - self._received_now
+
+    def _stuck_ms(self) -> int:
+        return 0 if self._sending_since is None else self._clock_ms() - self._sending_since
