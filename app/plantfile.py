@@ -41,7 +41,7 @@ __all__ = [
 M = TypeVar("M", bound=BaseModel)
 
 
-class PlantInvalid(Exception):  # noqa: N818 - it names what is wrong
+class PlantInvalid(Exception):
     """The plant file cannot be used."""
 
     def __init__(self, file: str, sentences: Sequence[str]) -> None:

@@ -37,7 +37,7 @@ KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 _OTHERS = ("ANDON_TEST_", "ANDON_CONFIG")  # names that are no setting of the service
 
 
-class SettingsInvalid(Exception):  # noqa: N818 - it names what is wrong
+class SettingsInvalid(Exception):
     """The settings cannot be used."""
 
 

@@ -1,0 +1,1 @@
+"""The HTTP door: readings in, everything people and programs ask for out."""

@@ -1,0 +1,400 @@
+"""A posted body becomes readings and rejects; pure, so that large bodies can go to a thread."""
+
+import csv
+import datetime as dt
+import io
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from collectors.key import numbered
+from collectors.reading import KEY_MAX, KEY_MIN, Purpose, Quality, Reading, Reject
+from collectors.stamp import EPOCH, stamp_reader
+
+ITEMS = 100_000
+"""The most readings of one request."""
+SHAPE = 'write {"readings": [{"characteristic": ..., "value": ...}, ...]}'
+PAYLOAD = 8 * 1024
+KEYS_TAG, SUBGROUP_TAG = "key", "subgroup"
+RESERVED = frozenset((KEYS_TAG, SUBGROUP_TAG))
+
+Format: TypeAlias = Literal["json", "ndjson", "csv"]
+Scalar: TypeAlias = str | int | float | bool | None
+
+
+class Unreadable(Exception):
+    """The body cannot be told apart into items."""
+
+
+class TooMany(Exception):
+    """More readings than one request may carry."""
+
+
+class Item(Struct, forbid_unknown_fields=True):
+    """One item of a request, as MES systems send it."""
+
+    characteristic: str
+    value: float | UnsetType | None = UNSET
+    values: list[float] | UnsetType = UNSET
+    time: str | None = None
+    key: int | str | None = None
+    size: float | None = None
+    quality: Quality = "good"
+    purpose: Purpose = "production"
+    subgroup: int | str | None = None
+    tags: dict[str, Scalar] | None = None
+    historical: bool = False
+
+
+class _Plain(Struct, forbid_unknown_fields=True):
+    """The usual item, decoded by the library alone."""
+
+    characteristic: str
+    value: float
+    time: dt.datetime
+    key: int | None = None
+    size: float | None = None
+    quality: Quality = "good"
+    purpose: Purpose = "production"
+    subgroup: int | None = None
+    tags: dict[str, str] | None = None
+    historical: bool = False
+
+
+class _Usual(Struct, forbid_unknown_fields=True):
+    readings: list[_Plain]
+
+
+class _Body(Struct, forbid_unknown_fields=True):
+    readings: list[Item]
+
+
+class _Loose(Struct, forbid_unknown_fields=True):
+    readings: list[msgspec.Raw]
+
+
+class Parsed(Struct):
+    """What a body holds; ``index`` says which item each reading came from."""
+
+    readings: list[Reading]
+    index: list[int]
+    rejects: list[Reject]
+    items: int
+    timeless: bool = False
+    """Some reading carries the time of the request, not one of its own."""
+
+
+_usual = msgspec.json.Decoder(_Usual)
+_body = msgspec.json.Decoder(_Body)
+_loose = msgspec.json.Decoder(_Loose)
+_item = msgspec.json.Decoder(Item)
+_stamp = stamp_reader("iso", None)
+
+
+def parse(
+    body: bytes, form: Format, name_of: Callable[[str], str], arrived: int, identity: str | None
+) -> Parsed:
+    """Readings and rejects of ``body``.
+
+    ``name_of`` turns aliases into ids, ``arrived`` stands in for a missing time when ``identity``
+    (of the request) makes a repeat recognisable.
+
+    Raises:
+        Unreadable: it is no JSON, or not of the documented shape.
+        TooMany: it holds more than ``ITEMS``.
+    """
+    if form == "json":
+        usual = _all_usual(body, name_of)
+        if usual is not None:
+            return usual
+    parsed = Parsed([], [], [], 0)
+    places: dict[tuple[str, int], int] = {}
+    for item, raw in _items(body, form):
+        index = parsed.items
+        parsed.items += 1
+        if isinstance(item, str):
+            parsed.rejects.append(Reject(_storable(item), bytes(raw)[:PAYLOAD], index))
+            continue
+        try:
+            made = list(_readings(item, name_of, arrived, identity, places))
+        except ValueError as error:
+            payload = bytes(raw) or json.dumps(msgspec.to_builtins(item)).encode()
+            name = _storable(item.characteristic[:200])
+            parsed.rejects.append(Reject(_storable(str(error)), payload[:PAYLOAD], index, name))
+            continue
+        parsed.timeless |= item.time is None
+        parsed.readings += made
+        parsed.index += [index] * len(made)
+        if len(parsed.readings) > ITEMS:
+            raise TooMany
+    return parsed
+
+
+def _all_usual(body: bytes, name_of: Callable[[str], str]) -> Parsed | None:
+    """Readings of a body in which every item is plain and right; None: look closer."""
+    try:
+        items = _usual.decode(body).readings
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    if len(items) > ITEMS:
+        raise TooMany
+    if any(name != _storable(name) for name in {item.characteristic for item in items}):
+        return None
+    readings: list[Reading] = []
+    places: dict[tuple[str, dt.datetime], int] = {}
+    for item in items:
+        key = item.key
+        if key is None:
+            place = (name_of(item.characteristic), item.time)
+            key = places.get(place, 0)
+            places[place] = key + 1
+        if not KEY_MIN < key <= KEY_MAX or not _right(item):
+            return None
+        since = item.time - EPOCH
+        readings.append(
+            Reading(
+                item.characteristic,
+                item.value,
+                (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds,
+                key,
+                item.size,
+                item.quality,
+                item.purpose,
+                item.subgroup,
+                item.tags or None,
+                item.historical,
+            )
+        )
+    return Parsed(readings, list(range(len(readings))), [], len(items))
+
+
+def _right(item: _Plain) -> bool:
+    if item.value - item.value != 0.0 or item.time.tzinfo is None:
+        return False
+    if item.subgroup is not None and not KEY_MIN < item.subgroup <= KEY_MAX:
+        return False
+    return item.tags is None or all(
+        name not in RESERVED and name == _storable(name) and value == _storable(value)
+        for name, value in item.tags.items()
+    )
+
+
+def _readings(
+    item: Item,
+    name_of: Callable[[str], str],
+    arrived: int,
+    identity: str | None,
+    places: dict[tuple[str, int], int],
+) -> Iterator[Reading]:
+    """The readings of one item; positions among equal times number those without a key."""
+    values = _values(item)
+    if item.characteristic != _storable(item.characteristic):
+        raise ValueError("characteristic: holds characters that cannot be stored")
+    if item.time is not None:
+        try:
+            time = _stamp(item.time)
+        except ValueError as error:
+            said = str(error).replace('set "time_zone"', 'write it with "Z" or an offset')
+            raise ValueError(f"time: {said.replace('; see time_format', '')}") from None
+    elif identity is None:
+        raise ValueError("time is missing; send it, or an Idempotency-Key with the request")
+    else:
+        time = arrived
+    tags = _tags(item.tags)
+    subgroup = None
+    if item.subgroup is not None:
+        subgroup, original = numbered(item.subgroup)
+        if original is not None:
+            tags[SUBGROUP_TAG] = original
+    place = (name_of(item.characteristic), time)
+    for position, value in enumerate(values):
+        own = tags
+        if item.key is None:
+            key = places.get(place, 0)
+            places[place] = key + 1
+        else:
+            name = item.key if item.values is UNSET else f"{item.key}/{position}"
+            key, original = numbered(name)
+            if original is not None:
+                own = {**tags, KEYS_TAG: str(item.key)}
+        yield Reading(
+            item.characteristic,
+            value,
+            time,
+            key,
+            item.size,
+            item.quality,
+            item.purpose,
+            subgroup,
+            own or None,
+            item.historical,
+        )
+
+
+def _values(item: Item) -> list[float]:
+    if item.values is not UNSET:
+        if item.value is not UNSET:
+            raise ValueError("send value or values, not both")
+        if not item.values:
+            raise ValueError("values is empty")
+        return _finite(item.values, item.quality)
+    if item.value is UNSET:
+        raise ValueError("value is missing")
+    if item.value is None:
+        if item.quality != "bad":
+            raise ValueError('value is null; only a reading of quality "bad" may have none')
+        return [math.nan]
+    return _finite([item.value], item.quality)
+
+
+def _finite(values: list[float], quality: Quality) -> list[float]:
+    for value in values:
+        if quality != "bad" and not math.isfinite(value):
+            raise ValueError(f"the value {value} is no finite number")
+    return values
+
+
+def _tags(tags: dict[str, Scalar] | None) -> dict[str, str]:
+    if not tags:
+        return {}
+    if RESERVED & tags.keys():
+        raise ValueError(
+            f'the tags "{KEYS_TAG}" and "{SUBGROUP_TAG}" are taken; choose other names'
+        )
+    told = {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in tags.items()
+        if value is not None
+    }
+    if any(text != _storable(text) for pair in told.items() for text in pair):
+        raise ValueError("tags: hold characters that cannot be stored")
+    return told
+
+
+def _storable(text: str) -> str:
+    """Text without what PostgreSQL refuses: NUL, and halves of surrogate pairs."""
+    if text.isascii():
+        return text.replace("\0", "?")
+    return text.encode("utf-8", "replace").decode().replace("\0", "?")
+
+
+Parts: TypeAlias = Iterable[tuple[Item | str, bytes | msgspec.Raw]]
+
+
+def _items(body: bytes, form: Format) -> Parts:
+    if form == "csv":
+        return _csv(body)
+    if form == "ndjson":
+        return _lines(body)
+    try:
+        return [(item, b"") for item in _body.decode(body).readings]
+    except msgspec.ValidationError:
+        pass  # one item at a time then: the others are fine
+    except (msgspec.DecodeError, RecursionError) as error:
+        return _python_json(body, error)
+    try:
+        return [_one(raw) for raw in _loose.decode(body).readings]
+    except msgspec.ValidationError as error:
+        raise Unreadable(f"{SHAPE}: {error}") from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        return _python_json(body, error)
+
+
+def _one(raw: bytes | msgspec.Raw) -> tuple[Item | str, bytes | msgspec.Raw]:
+    try:
+        return _item.decode(raw), raw
+    except msgspec.ValidationError as error:
+        return _worded(error), raw
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return _python_item(bytes(raw), error), raw
+
+
+def _worded(error: Exception) -> str:
+    """The library's sentence without its path into the item."""
+    return str(error).replace(" - at `$", " at `").replace("`.", "`")
+
+
+def _python_json(body: bytes, error: Exception) -> Parts:
+    """A second look at what is not strictly JSON: NaN, Infinity, numbers beyond every range."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        raise Unreadable(f"the body is no JSON: {error}") from None
+    items = document.get("readings") if isinstance(document, dict) else None
+    if not isinstance(items, list) or len(document) != 1:
+        raise Unreadable(SHAPE)
+    return [(_converted(item), json.dumps(item).encode()) for item in items]
+
+
+def _python_item(raw: bytes, error: Exception) -> Item | str:
+    try:
+        document = json.loads(raw)
+    except (ValueError, RecursionError):
+        return f"is no JSON: {error}"
+    return _converted(document)
+
+
+def _converted(document: object) -> Item | str:
+    try:
+        return msgspec.convert(document, Item)
+    except (msgspec.ValidationError, RecursionError) as error:
+        return _worded(error)
+
+
+def _lines(body: bytes) -> Parts:
+    for line in body.split(b"\n"):
+        if line.strip():
+            yield _one(line)
+
+
+COLUMNS = frozenset(Item.__struct_fields__) - {"values", "tags"}
+SEPARATORS = ",;\t"
+
+
+def _csv(body: bytes) -> Parts:
+    """Rows under a header; other columns than an item's own are tags."""
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise Unreadable("the CSV is not UTF-8 text") from None
+    head = text.split("\n", 1)[0]
+    separator = max(SEPARATORS, key=head.count)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        header = [name.strip() for name in next(rows, [])]
+        if "characteristic" not in header or "value" not in header:
+            raise Unreadable(
+                "the first row of the CSV names its columns: characteristic, value, ..."
+            )
+        if len(set(header)) != len(header):
+            raise Unreadable("two columns of the CSV have the same name")
+        for row in rows:
+            if row:
+                yield _row(header, row, separator)
+    except csv.Error as error:
+        raise Unreadable(f"the CSV cannot be read: {error}") from None
+
+
+def _row(header: list[str], row: list[str], separator: str) -> tuple[Item | str, bytes]:
+    raw = separator.join(row).encode()
+    if len(row) != len(header):
+        return f"has {len(row)} columns, the header {len(header)}", raw
+    cells = {name: cell.strip() for name, cell in zip(header, row, strict=True) if cell.strip()}
+    document: dict[str, Any] = {name: cell for name, cell in cells.items() if name in COLUMNS}
+    tags = {name.removeprefix("tags."): cell for name, cell in cells.items() if name not in COLUMNS}
+    for number in ("value", "size"):
+        # A semicolon between columns leaves the comma to the numbers, as in continental Europe.
+        if separator == ";" and number in document:
+            document[number] = document[number].replace(",", ".")
+    for name in ("key", "subgroup"):
+        cell = document.get(name, "")
+        if cell.removeprefix("-").isascii() and cell.removeprefix("-").isdigit():
+            document[name] = int(cell) if len(cell) < 40 else cell
+    try:
+        return msgspec.convert({**document, "tags": tags or None}, Item, strict=False), raw
+    except msgspec.ValidationError as error:
+        return _worded(error), raw
