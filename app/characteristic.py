@@ -12,14 +12,12 @@ from pydantic import (
     model_validator,
 )
 
+from app.duration import Duration
 from app.spelling import nearest
-from collectors import source
 from rules.charts import CHARTS
 from rules.runs import PROFILES, RULES, compile_rules
 
 Class = Literal["critical", "significant", "standard"]
-Duration = Annotated[source.Duration, Field(gt=0)]
-"""A positive duration: text in files and JSON, microseconds in Python."""
 
 
 def is_attribute(chart: str) -> bool:

@@ -11,7 +11,6 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 from app.characteristic import (
     CharacteristicConfig,
     Definition,
-    Duration,
     Frozen,
     LimitSeed,
     Names,
@@ -19,9 +18,9 @@ from app.characteristic import (
     Specification,
     Subgroup,
 )
+from app.duration import UNITS, Duration
 from app.mistakes import explain
 from app.spelling import nearest
-from collectors.source import UNITS
 
 __all__ = [
     "CharacteristicConfig",

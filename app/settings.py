@@ -24,10 +24,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from app.characteristic import Duration
+from app.duration import UNITS, Duration
 from app.mistakes import explain
 from app.spelling import nearest
-from collectors.source import UNITS
 
 PREFIX = "ANDON_"
 FILE = "andon.toml"
