@@ -138,6 +138,15 @@ def admit(
     )
 
 
+def conflict_of(row: np.void, catalog: Catalog) -> str:
+    """Why a second, different reading of the same identity is not stored."""
+    name = catalog.streams[int(row["stream"])].name
+    return (
+        f"{name}: another value with the same time and key is stored already; "
+        "let the source send a key of its own for each reading"
+    )
+
+
 def _objection(
     entry: Characteristic | None, reading: Reading, oldest: int, latest: int
 ) -> str | None:

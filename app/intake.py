@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from collectors.reading import Delivery, IntakeFull, Outcome, Receipt
 
+FEW = 250  # readings that are not worth a commit of their own at once
 OVERHEAD = 1  # an empty delivery occupies a place too
 
 
@@ -24,6 +25,7 @@ class Intake:
         self.capacity = capacity
         self.depth = 0
         self.open = False
+        self._waiting = 0
         self._queue: deque[Waiting] = deque()
         self._arrived = asyncio.Event()
         self._room: deque[asyncio.Future[None]] = deque()
@@ -45,19 +47,26 @@ class Intake:
         receipt: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._queue.append(Waiting(delivery, receipt, weight))
         self.depth += weight
+        self._waiting += weight
         self._arrived.set()
         return receipt
 
-    async def take(self, most: int) -> list[Waiting]:
-        """The oldest deliveries, up to about ``most`` readings; waits until there is one."""
+    async def take(self, most: int, linger_s: float) -> list[Waiting]:
+        """The oldest deliveries, up to about ``most`` readings; waits until there is one.
+
+        When little is there it waits ``linger_s`` for more.
+        """
         while not self._queue:
             self._arrived.clear()
             await self._arrived.wait()
+        if self._waiting < FEW:
+            await asyncio.sleep(linger_s)
         taken = [self._queue.popleft()]
         total = taken[0].weight
         while self._queue and total + self._queue[0].weight <= most:
             taken.append(self._queue.popleft())
             total += taken[-1].weight
+        self._waiting -= total
         return taken
 
     def done(self, taken: list[Waiting], seconds: float) -> None:

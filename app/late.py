@@ -1,6 +1,8 @@
 """Readings that did not come in order: membership, re-evaluation, and what it changes."""
 
+import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -20,8 +22,11 @@ from rules.runs import decode
 REACH = 64
 """Points that can matter to another's verdict: no rule looks further, on either side."""
 
-WINDOW = 20_000
+WINDOW = 50_000
 """Readings looked at together; late readings that lie further apart are taken in parts."""
+
+SHORT = 1_000
+"""Readings that are replayed at once; more go to a worker thread."""
 
 SHOWN_FOR = 10_000_000
 """Microseconds after which a change of what was shown is called retrospective."""
@@ -73,7 +78,9 @@ class Changes(NamedTuple):
 
     added: NDArray[np.void]
     changed: NDArray[np.void]
+    changed_was: NDArray[np.void]
     withdrawn: NDArray[np.void]
+    newest: NDArray[np.void]  # the stream's newest point now, or none
     revisions: list[Revision]
 
 
@@ -170,7 +177,8 @@ class LateReadings:
         if len(stored) == WINDOW and len(fresh) > 1:
             return await self._in_parts(stream, fresh, now, why)
         readings = np.sort(np.concatenate([stored, fresh]), order=("time", "key"))
-        replayed = replay(
+        again = partial(
+            replay,
             readings,
             await self._stamps(stream, readings),
             self.eras(stream),
@@ -178,13 +186,18 @@ class LateReadings:
             still_open=self._open_numbers(stream),
             to_the_end=complete,
         )
-        shown = await self._history.points_from(stream, *earliest, WINDOW)
+        replayed = again() if len(readings) < SHORT else await asyncio.to_thread(again)
+        shown = await self._history.points_from(stream, *earliest, len(readings) + 1)
         if complete:
             self._adopt(stream, replayed)
         # Close to a window's end patterns are cut off, but nothing so far from the late readings
         # can have changed.
         until = (2**63, 0) if complete else _identity(after[REACH // 2])
-        return self._compare(stream, shown, replayed.points, (earliest, until), now, why)
+        changes = self._compare(stream, shown, replayed.points, (earliest, until), now, why)
+        if complete:
+            return changes
+        newest = await self._history.points_before(stream, 2**62, 0, 1)
+        return changes._replace(newest=newest)
 
     async def _in_parts(
         self, stream: int, fresh: NDArray[np.void], now: int, why: str
@@ -196,7 +209,9 @@ class LateReadings:
         return Changes(
             np.concatenate([first.added, second.added]),
             np.concatenate([first.changed, second.changed]),
+            np.concatenate([first.changed_was, second.changed_was]),
             np.concatenate([first.withdrawn, second.withdrawn]),
+            second.newest,
             first.revisions + second.revisions,
         )
 
@@ -207,7 +222,9 @@ class LateReadings:
         if not len(grouped):
             return earliest
         numbers = np.unique(grouped["subgroup"]).tolist()
-        members = await self._history.subgroup_readings(stream, numbers, -(2**62))
+        row = _row_at(self.eras(stream), earliest[0])
+        since = earliest[0] - int(loop.name_holds(self._engine.versions_i[row]))
+        members = await self._history.subgroup_readings(stream, numbers, since)
         if len(members):
             earliest = min(earliest, (int(members["time"][0]), int(members["key"][0])))
         return earliest
@@ -256,7 +273,7 @@ class LateReadings:
         earliest, until = between
         old = {_identity(point): point for point in shown if _identity(point) <= until}
         state = self._engine.integers[stream]
-        added, changed, revisions = [], [], []
+        added, changed, changed_was, revisions = [], [], [], []
         for point in found:
             identity = _identity(point)
             if not earliest <= identity <= until:
@@ -271,6 +288,7 @@ class LateReadings:
                 if now - identity[0] > SHOWN_FOR:
                     point["flags"] |= PointFlag.RETROSPECTIVE
                 changed.append(point)
+                changed_was.append(was)
                 revisions.append(_revision(stream, point, now, why, was, point))
             else:
                 added.append(point)
@@ -279,7 +297,8 @@ class LateReadings:
             state[loop.SEQ] += 1
             point["seq"] = state[loop.SEQ]
             revisions.append(_revision(stream, point, now, why, point, None))
-        return Changes(*(_table(part) for part in (added, changed, withdrawn)), revisions)
+        parts = (added, changed, changed_was, withdrawn, found[-1:])
+        return Changes(*(_table(list(part)) for part in parts), revisions)
 
     def _adopt(self, stream: int, replayed: Replayed) -> None:
         """Go on live from where the replay ended."""

@@ -96,6 +96,9 @@ class _Scan:
         else:
             identity = (2 if named else 1, number, 0)
         group = self.groups.get(identity)
+        if group is not None and named and time - group.time > loop.name_holds(version):
+            self.groups[2, number, group.time] = self.groups.pop(identity)
+            group = None
         if group is None:
             cut = bool(flags & ReadingFlag.CUT) if counted else boundary
             size = float(reading["size"])
@@ -129,6 +132,7 @@ def replay(
     for reading, stamp in zip(readings, stamps.tolist(), strict=True):
         scan.add(reading, stamp)
     groups = [g for g in scan.groups.values() if g.named or g.number not in still_open]
+    groups.sort(key=lambda group: (group.time, group.key))
     waiting = _unclosed(groups, engine) if to_the_end else None
     groups = [group for group in groups if group is not waiting]
     registers, memory = np.zeros(REGISTERS, np.uint32), np.zeros(MEMORY)

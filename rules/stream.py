@@ -15,6 +15,8 @@ NONE = np.iinfo(np.int64).min
 
 FOREVER = np.iinfo(np.int64).max
 MOST_IN_SUBGROUP = 25
+NAME_HOLDS = 86_400_000_000
+"""A day: sources begin to number their samples anew; a timeout of the subgroup says otherwise."""
 
 # Columns of a stream's whole numbers.
 (
@@ -200,6 +202,12 @@ def outside(value: float, lower: float, upper: float) -> int:
 
 
 @njit(nogil=True, cache=True)
+def name_holds(version: Any) -> int:
+    """How long after a subgroup's first reading its name still means that subgroup."""
+    return version[V_TIMEOUT] if version[V_TIMEOUT] > 0 else NAME_HOLDS
+
+
+@njit(nogil=True, cache=True)
 def _due(version: Any, state: Any, time: int) -> bool:
     """Whether a sampled characteristic may begin its next sample."""
     if state[SAMPLE_TIME] == NONE:
@@ -301,7 +309,10 @@ def advance(
         if state[OPEN_COUNT] > 0:
             if named or state[OPEN_FLAGS] & NAMED:
                 closes = not (
-                    named and state[OPEN_FLAGS] & NAMED and rows[i].subgroup == state[OPEN_NUMBER]
+                    named
+                    and state[OPEN_FLAGS] & NAMED
+                    and rows[i].subgroup == state[OPEN_NUMBER]
+                    and time - state[OPEN_TIME] <= name_holds(version)
                 )
             else:
                 closes = (

@@ -280,8 +280,11 @@ class Batch(msgspec.Struct):
     epoch: int = 0  # of the database it was built for; 0: any
     readings: NDArray[np.void] = msgspec.field(default_factory=no_readings)  # new ones
     changed_readings: NDArray[np.void] = msgspec.field(default_factory=no_readings)  # by identity
+    unjudged: NDArray[np.void] = msgspec.field(default_factory=no_readings)  # for the spool alone
     points: NDArray[np.void] = msgspec.field(default_factory=no_points)  # new ones
-    changed_points: NDArray[np.void] = msgspec.field(default_factory=no_points)  # by (stream, time, key)
+    changed_points: NDArray[np.void] = msgspec.field(
+        default_factory=no_points
+    )  # by (stream, time, key)
     withdrawn_points: NDArray[np.void] = msgspec.field(default_factory=no_points)
     revisions: list[Revision] = []
     reading_revisions: list[ReadingRevision] = []
@@ -302,4 +305,7 @@ class Batch(msgspec.Struct):
     audits: list[Audit] = []
     answered: list[Answered] = []
     positions: dict[int, dict[str, Any]] = {}  # by source id
-    stream_seqs: dict[int, tuple[int, int]] = {}  # stream: (seq, seq of the last change of an old point)
+    stream_seqs: dict[
+        int, tuple[int, int]
+    ] = {}  # stream: (seq, seq of the last change of an old point)
+    aftermath: bytes = b""  # what the state became, for the spool alone
