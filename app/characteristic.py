@@ -192,7 +192,10 @@ class CharacteristicConfig(Definition):
     expect: Duration | None = None
     """How often a reading is due; silent after three times this."""
     causes: Names = ()
+    """What people choose from; the plant's list where this is empty."""
     actions: Names = ()
+    kept_by: Literal["file", "api"] = "file"
+    """A plant file retires what it no longer has, unless people made it through the API."""
 
     @model_validator(mode="after")
     def _values_fit(self) -> Self:

@@ -1,29 +1,32 @@
 """What the HTTP routes need of the service; the service and the tests' stand-in both provide it."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 from starlette.websockets import WebSocket
 
 from app.catalog import Catalog
-from app.characteristic import CharacteristicConfig
-from app.plantfile import Plant
+from app.metrics import Gauges, SourceState
+from app.plantfile import PlantSection
 from app.settings import Settings
-from app.store.batch import Alarm, AlarmChange, Batch, Version
-from collectors.reading import Counters, Delivery, Outcome, Receipt
+from app.store.batch import Alarm, AlarmChange, Batch
+from collectors.reading import Delivery, Outcome, Receipt
 
 Clock = Callable[[], int]
 Row = dict[str, Any]
+Numbered = Literal["characteristic", "version", "source", "audit", "boundary", "station_event"]
 
 
-class NotReady(Exception):  # noqa: N818 - it names what is so
-    """Neither the database nor a snapshot is there: nothing can be taken."""
+class NotReady(Exception):
+    """Neither the database nor a snapshot is there: nothing can be taken. Try again later."""
 
 
-class DatabaseAway(Exception):  # noqa: N818 - it names what is so
-    """The database cannot be reached; readings are taken, commands of people are not."""
+class DatabaseAway(Exception):
+    """The database is away: measuring goes on, this has to wait."""
 
 
 class Verdict(msgspec.Struct):
@@ -32,21 +35,8 @@ class Verdict(msgspec.Struct):
     verdict: Literal["ok", "alarm", "pending", "not_judged"]
     point: Row | None = None
     violations: list[Row] = []
-    alarms: list[Row] = []
-
-
-class SourceState(msgspec.Struct):
-    """A source as people see it."""
-
-    name: str
-    kind: str
-    state: str  # connecting, up, down, refused, stopped
-    since: int
-    last_error: str | None = None
-    attempts: int = 0
-    last_reading_at: int | None = None
-    counters: Counters = msgspec.field(default_factory=Counters)
-    advice: list[str] = []
+    alarms: list[int] = []
+    """Ids of the open alarms that the reading or its point belongs to."""
 
 
 class Health(msgspec.Struct):
@@ -58,89 +48,136 @@ class Health(msgspec.Struct):
     sentences: list[str] = []
 
 
-class Gauges(msgspec.Struct):
-    """Levels that /metrics reads when it is asked."""
-
-    loop_lag_s: float = 0.0
-    intake_depth: int = 0
-    intake_capacity: int = 0
-    spool_batches: int = 0
-    spool_bytes: int = 0
-    spool_age_s: float = 0.0
-    streams: int = 0
-    open_alarms: int = 0
-    live_clients: int = 0
-    database_up: bool = True
-
-
-class Page(msgspec.Struct):
-    """A part of a list; ``next`` continues it."""
+class Page(NamedTuple):
+    """Rows of a list, and the cursor that continues it."""
 
     items: list[Row]
-    next: str | None = None
+    next: str | None
+
+
+class Answer(NamedTuple):
+    """What a request with this Idempotency-Key was answered."""
+
+    request_hash: str
+    response: Row
 
 
 class Unit(Protocol):
-    """One command of a person: what it changes becomes durable together when the block ends."""
+    """One act of a person: what its batch holds becomes durable together when the block ends.
+
+    Rows put into ``batch`` (characteristics, sources, versions, audits, ...) take effect with the
+    commit; an exception in the block leaves everything as it was.
+    """
 
     @property
     def batch(self) -> Batch:
-        """The batch being built; alarms and their changes are added here."""
+        """The batch being built."""
         ...
 
-    def alarm(self, number: int) -> Alarm | None:
-        """An open alarm as it is now."""
+    def number(self, of: Numbered) -> int:
+        """The id of the next new row of a table."""
         ...
 
-    def put_alarm(self, alarm: Alarm, changes: Sequence[AlarmChange]) -> None:
+    async def alarm(self, number: int) -> Alarm | None:
+        """An alarm as it is now, also when it is closed."""
+        ...
+
+    def put_alarm(self, alarm: Alarm, changes: Sequence[AlarmChange]) -> Alarm:
         """Keep an alarm's next state and the lines of its history."""
         ...
 
-    def put_characteristic(self, config: CharacteristicConfig, *, retired: bool = False) -> int:
-        """Create or change a characteristic; its number."""
-        ...
-
-    def put_version(self, version: Version) -> None:
-        """Create or change a version; one in force judges from its ``valid_from`` on."""
-        ...
-
-    def put_plant(self, plant: Row, sources: Sequence[Row], announce: Sequence[Row]) -> None:
+    def put_plant(self, section: PlantSection, announce: Sequence[Any]) -> None:
         """Keep what holds for the whole plant."""
-        ...
-
-    def audit(
-        self, who: str, action: str, subject: str, was: Row | None, became: Row | None, reason: str
-    ) -> None:
-        """Write down who did what, and why."""
         ...
 
 
 class Records(Protocol):
-    """Questions to the store; each answers from the database and raises DatabaseAway without it."""
+    """Questions to the database; each raises DatabaseAway without it."""
 
     async def points(
         self, stream: int, start: int | None, end: int | None, limit: int
-    ) -> "PointColumns":
-        """The newest ``limit`` points of a stream in a range, oldest first."""
+    ) -> NDArray[np.void]:
+        """The newest ``limit`` points (POINT rows) of a range, oldest first."""
         ...
 
-    async def point_bands(
-        self, stream: int, start: int, end: int, limit: int
-    ) -> Sequence[Row]:
-        """A dense range reduced to ``limit`` buckets of min, mean and max."""
+    async def count_points(self, stream: int, start: int | None, end: int | None) -> int:
+        """How many points a range holds."""
+        ...
+
+    async def bands(
+        self, stream: int, start: int | None, end: int | None, buckets: int
+    ) -> list[Row]:
+        """A dense range as rows of time, n, min, mean and max of the statistic."""
+        ...
+
+    async def violations(
+        self, stream: int, start: int | None, end: int | None, limit: int
+    ) -> NDArray[np.void]:
+        """The points of a range that violate a rule, oldest first."""
         ...
 
     async def readings(
-        self, streams: Sequence[int], start: int | None, end: int | None, limit: int, after: str | None
-    ) -> Page:
-        """Readings in the order of time."""
+        self,
+        stream: int,
+        start: int | None,
+        end: int | None,
+        after: tuple[int, int] | None,
+        limit: int,
+    ) -> NDArray[np.void]:
+        """Readings (READING rows) after (time, key), in the order of time."""
+        ...
+
+    async def tags(self, contexts: Sequence[int]) -> Mapping[int, Mapping[str, str]]:
+        """The tag sets with these numbers."""
+        ...
+
+    async def newest_point(self, stream: int) -> int | None:
+        """The time of a stream's newest point."""
+        ...
+
+    async def alarms(
+        self, states: Sequence[str], characteristic: str | None, after: int | None, limit: int
+    ) -> list[Alarm]:
+        """Alarms, newest first, with ids below ``after``."""
+        ...
+
+    async def alarm(self, number: int) -> Alarm | None:
+        """One alarm."""
+        ...
+
+    async def alarm_history(self, number: int) -> tuple[list[Row], list[Row]]:
+        """An alarm's lines of history and its events."""
+        ...
+
+    async def quarantine(self, source: str | None, after: int | None, limit: int) -> list[Row]:
+        """Quarantined items, newest first, with ids below ``after``."""
+        ...
+
+    async def gaps(self, source: str | None, after: int | None, limit: int) -> list[Row]:
+        """Gaps, newest first, with ids below ``after``."""
+        ...
+
+    async def containments(
+        self, streams: Sequence[int] | None, after: tuple[int, int, int] | None, limit: int
+    ) -> list[Row]:
+        """Parts to be held, newest first, before (time, stream, key)."""
+        ...
+
+    async def audits(self, after: int | None, limit: int) -> list[Row]:
+        """Who did what, newest first, with ids below ``after``."""
+        ...
+
+    async def answered(self, key: str) -> Answer | None:
+        """What an Idempotency-Key was answered before."""
         ...
 
 
-class PointColumns(msgspec.Struct):
-    """Points column by column."""
+class LiveSocket(Protocol):
+    """The live fan-out, as the websocket route needs it."""
 
-    time: list[int]
+    async def endpoint(self, websocket: WebSocket) -> None:
+        """Serve one screen until it leaves."""
+        ...
 
 
 class Service(Protocol):
@@ -149,6 +186,11 @@ class Service(Protocol):
     settings: Settings
     clock: Clock
     catalog: Catalog
+    records: Records
+    live: LiveSocket
+    build: str
+    """Names what is running; a screen of another build reloads."""
+    plant: PlantSection
 
     async def emit(self, delivery: Delivery, *, wait: bool = True) -> Receipt:
         """Hand readings to the intake."""
@@ -159,5 +201,21 @@ class Service(Protocol):
         ...
 
     def exclusive(self) -> AbstractAsyncContextManager[Unit]:
-        """A unit of change; while it is open no batch is judged."""
+        """A unit of change; while it is open no batch is judged. Raises DatabaseAway."""
+        ...
+
+    def sources(self) -> list[SourceState]:
+        """Every source with its state, also the HTTP door itself."""
+        ...
+
+    def health(self) -> Health:
+        """How the service is, from memory."""
+        ...
+
+    def gauges(self) -> Gauges:
+        """Levels for /metrics, from memory."""
+        ...
+
+    async def announce_test(self, channel: str | None) -> list[Row]:
+        """Send a test message on one or all channels: ``{"channel", "ok", "detail"}`` of each."""
         ...
