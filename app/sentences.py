@@ -1,0 +1,284 @@
+"""Signals in words: what happened, with its numbers, and what to do; the rule's name comes second."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from app.characteristic import Class
+from app.duration import UNITS
+from app.store.batch import Version
+from rules.charts import chart_named
+from rules.limits import Limits, Line, dispersion, location
+
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)  # noqa: UP017 - as zoneinfo spells it
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFacts:
+    """What an alarm says about its stream besides the numbers of a point."""
+
+    characteristic: str  # id towards the outside
+    label: str
+    stream_name: str
+    zone: ZoneInfo  # of the plant
+    unit: str = ""
+    decimals: int | None = None
+    class_: Class = "standard"
+    expect: int | None = None
+    version: Callable[[int], Version | None] = lambda _: None  # by the id that a point carries
+    version_at: Callable[[int], Version | None] = lambda _: None  # by measured time
+
+
+class Evidence(NamedTuple):
+    """The newest point or reading of an event, and how long the event lasts already."""
+
+    value: float  # what the chart plots, or the reading itself
+    n: float
+    version: Version | None
+    count: int
+    first_time: int
+    last_time: int
+
+
+class Words(NamedTuple):
+    """How a run rule reads: ``{k}`` points in a row, ``{side}``, ``{line}`` and what to do."""
+
+    window: int
+    text: str
+    sigmas: float | None  # where the line lies that the text names
+    todo: str
+
+
+SHIFTED = "The level has moved: check tool, material and setting."
+DRIFTS = "It drifts: check tool wear, temperature and coolant."
+OUTSIDE = "Measure again, then check tool and setting."
+MIXED = "Two sources may be mixed: look at machine, cavity and material."
+TWO_OF_THREE = Words(3, "2 of the last 3 points {side} {line} (2 sigma)", 2.0, SHIFTED)
+FOUR_OF_FIVE = Words(5, "4 of the last 5 points {side} {line} (1 sigma)", 1.0, SHIFTED)
+
+RULES = {
+    "nelson-2": Words(9, "{k} points in a row {side} the centre line {line}", 0.0, SHIFTED),
+    "nelson-3": Words(6, "{k} points in a row {trend}", None, DRIFTS),
+    "nelson-4": Words(
+        14,
+        "{k} points in a row going up and down in turn",
+        None,
+        "Two sources may alternate, or somebody corrects too often.",
+    ),
+    "nelson-5": TWO_OF_THREE,
+    "nelson-6": FOUR_OF_FIVE,
+    "nelson-7": Words(
+        15,
+        "{k} points in a row closer to the centre line than 1 sigma",
+        None,
+        "Too calm to be true: check the gauge; the limits may be out of date.",
+    ),
+    "nelson-8": Words(
+        8, "{k} points in a row on both sides, none within 1 sigma of the centre line", None, MIXED
+    ),
+    "we-2": TWO_OF_THREE,
+    "we-3": FOUR_OF_FIVE,
+    "we-4": Words(8, "{k} points in a row {side} the centre line {line}", 0.0, SHIFTED),
+}
+OF_THE_LAST = frozenset({"nelson-5", "nelson-6", "we-2", "we-3"})
+"""Their window slides: more points make the event longer, not the pattern."""
+
+BEYOND_LIMITS = frozenset({"nelson-1", "we-1"})
+"""Rule 1 under its published names."""
+
+SIDE = {"upper": "above", "lower": "below", "": "outside"}
+TREND = {"upper": "rising", "lower": "falling", "": "rising or falling"}
+
+
+def clock(time: int, zone: ZoneInfo, at: int, *, seconds: bool = False) -> str:
+    """A time of day in the plant's zone; with the date when it is another day than ``at``.
+
+    In the hour that a clock change repeats, the offset tells which of the two it was.
+    """
+    local = (EPOCH + timedelta(microseconds=time)).astimezone(zone)
+    today = (EPOCH + timedelta(microseconds=at)).astimezone(zone)
+    text = local.strftime("%H:%M:%S" if seconds else "%H:%M")
+    if local.date() != today.date():
+        text = f"{local:%Y-%m-%d} {text}"
+    if local.utcoffset() != local.replace(fold=1 - local.fold).utcoffset():
+        text = f"{text} {local:%z}"
+    return text
+
+
+def span(microseconds: int) -> str:
+    """A length of time as people say it: ``45 s``, ``4 min``, ``2 h 5 min``, ``3 d 4 h``."""
+    seconds = microseconds // UNITS["s"]
+    if seconds < 120:
+        return f"{seconds} s"
+    minutes = seconds // 60
+    if minutes < 120:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def number(value: float, decimals: int | None, unit: str = "", extra: int = 0) -> str:
+    """A value with the decimals of its gauge; ``extra`` more for means, limits and sigma."""
+    if not math.isfinite(value):
+        return "not a number"
+    text = f"{value:.6g}" if decimals is None else f"{value:.{decimals + extra}f}"
+    return f"{text} {unit}" if unit else text
+
+
+def percent(value: float) -> str:
+    """A proportion as people read it."""
+    return f"{100 * value:.2f} %"
+
+
+def signal(kind: str, rule: str, side: str, seen: Evidence, facts: StreamFacts, *, at: int) -> str:
+    """What an event of the control chart means."""
+    limits = _limits(seen.version)
+    if kind == "dispersion":
+        return _dispersion(rule, side, seen, facts, limits, at=at)
+    line = None if limits is None else location(limits, seen.n)
+    share = limits is not None and chart_named(limits.chart).kind == "attribute"
+    extra = 1 if seen.n > 1 else 0
+
+    def show(value: float) -> str:
+        return percent(value) if share else number(value, facts.decimals, facts.unit, extra)
+
+    newest = show(seen.value)
+    if rule in BEYOND_LIMITS:
+        what = f"{_points(seen.count)} {SIDE[side]} {_beyond(side, line, show)}"
+        todo = OUTSIDE
+    else:
+        what, todo = _pattern(rule, side, seen, line, show)
+    return (
+        f"{what} {_when(seen, facts, at)}, newest {newest}"
+        f"{_basis(seen.version, limits, facts)}. {todo} [{rule}]"
+    )
+
+
+def _pattern(
+    rule: str, side: str, seen: Evidence, line: Line | None, show: Callable[[float], str]
+) -> tuple[str, str]:
+    words = RULES.get(rule)
+    if words is None:
+        return f"{_points(seen.count)} by the rule {rule}", "Look at the chart."
+    at_line = "its line"
+    if words.sigmas is not None and line is not None:
+        reach = words.sigmas * (line.sigma or 0.0)
+        at_line = show(line.center + (reach if side == "upper" else -reach))
+    run = words.window + seen.count - 1
+    what = words.text.format(k=run, side=SIDE[side], trend=TREND[side], line=at_line)
+    if rule in OF_THE_LAST and seen.count > 1:
+        what = f"{what}, again and again for {_points(seen.count)}"
+    return what, words.todo
+
+
+def _dispersion(
+    rule: str, side: str, seen: Evidence, facts: StreamFacts, limits: Limits | None, *, at: int
+) -> str:
+    line = None if limits is None else dispersion(limits, seen.n)
+    name = {"i_mr": "moving range", "xbar_r": "range", "xbar_s": "standard deviation"}.get(
+        "" if limits is None else limits.chart, "spread"
+    )
+
+    def show(value: float) -> str:
+        return number(value, facts.decimals, facts.unit, 1)
+
+    counted = f"{seen.count} {name}{'s' if seen.count > 1 else ''}"
+    todo = (
+        "The spread has shrunk: check the gauge and the limits."
+        if side == "lower"
+        else "The spread has grown: check clamping, gauge and material."
+    )
+    return (
+        f"{counted} {SIDE[side]} {_beyond(side, line, show)} {_when(seen, facts, at)}, "
+        f"newest {show(seen.value)}{_basis(seen.version, limits, facts)}. {todo} [{rule}]"
+    )
+
+
+def out_of_spec(side: str, seen: Evidence, facts: StreamFacts, good: int | None, at: int) -> str:
+    """What readings outside the specification mean: a part to be held, and since when."""
+    spec = (seen.version.definition.get("spec") if seen.version else None) or {}
+    limit = spec.get(side)
+    named = "" if limit is None else f" {number(limit, facts.decimals, facts.unit)}"
+    readings = "1 reading" if seen.count == 1 else f"{seen.count} readings"
+    hold = (
+        "Hold the part and check those before it."
+        if good is None
+        else f"Hold everything made after the last good one ({clock(good, facts.zone, at)})."
+    )
+    return (
+        f"{readings} {SIDE[side]} the {side} specification limit{named} "
+        f"{_when(seen, facts, at)}, newest {number(seen.value, facts.decimals, facts.unit)}. "
+        f"{hold} Measure again. [spec]"
+    )
+
+
+def silent(facts: StreamFacts, last: int | None, at: int) -> str:
+    """What missing readings mean: it is the gauge, not the product."""
+    due = "" if facts.expect is None else f" (one is due every {span(facts.expect)})"
+    if last is None:
+        return f"No reading yet{due}. Check the gauge and its connection. [silent]"
+    return (
+        f"No reading since {clock(last, facts.zone, at, seconds=True)}{due}. "
+        "Check the gauge and its connection. [silent]"
+    )
+
+
+def source_lost(
+    name: str, since: int, error: str | None, streams: int, zone: ZoneInfo, *, at: int
+) -> str:
+    """What a lost source means: nothing that it feeds is being checked."""
+    why = f": {error}" if error else ""
+    fed = "1 chart waits for it" if streams == 1 else f"{streams} charts wait for it"
+    return (
+        f"Source {name} is lost since {clock(since, zone, at, seconds=True)}{why}. "
+        f"{fed}. Check its power, network and settings. [source]"
+    )
+
+
+def joined(worst: str, others: list[str]) -> str:
+    """An alarm's sentence: that of its worst event, and the names of what else is true."""
+    return f"{worst} Also true: {', '.join(others)}." if others else worst
+
+
+def _limits(version: Version | None) -> Limits | None:
+    if version is None or version.limits is None:
+        return None
+    return Limits.from_dict(version.limits)
+
+
+def _points(count: int) -> str:
+    return "1 point" if count == 1 else f"{count} points"
+
+
+def _when(seen: Evidence, facts: StreamFacts, at: int) -> str:
+    word = "at" if seen.first_time == seen.last_time else "since"
+    return f"{word} {clock(seen.first_time, facts.zone, at)}"
+
+
+def _beyond(side: str, line: Line | None, show: Callable[[float], str]) -> str:
+    limit = None if line is None else line.ucl if side == "upper" else line.lcl
+    name = {"upper": "the upper control limit", "lower": "the lower control limit"}.get(
+        side, "the control limits"
+    )
+    return name if limit is None or not side else f"{name} {show(limit)}"
+
+
+def _basis(version: Version | None, limits: Limits | None, facts: StreamFacts) -> str:
+    """Which limits judged: ``(limits v3, sigma 0.0021)``."""
+    if version is None or limits is None:
+        return ""
+    kind = "given limits" if limits.given else "limits"
+    if version.state == "trial":
+        kind = f"trial {kind}"
+    sigma = (
+        ""
+        if limits.sigma is None or limits.given
+        else f", sigma {number(limits.sigma, facts.decimals, extra=1)}"
+    )
+    return f" ({kind} v{version.number}{sigma})"
