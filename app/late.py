@@ -1,7 +1,7 @@
 """Readings that did not come in order: membership, re-evaluation, and what it changes."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -24,6 +24,9 @@ REACH = 64
 
 WINDOW = 50_000
 """Readings looked at together; late readings that lie further apart are taken in parts."""
+
+NEVER = (2**63, 0)
+BEGINNING = (-(2**62), -(2**63))
 
 SHORT = 1_000
 """Readings that are replayed at once; more go to a worker thread."""
@@ -69,8 +72,17 @@ class LateSubgroup(msgspec.Struct):
     number: int
     count: int
     time: int  # of its first arrival
+    earliest: tuple[int, int]  # of its readings, in the order of time
     keys: int
     row: int
+
+
+class LateMark(NamedTuple):
+    """What to put back when a batch could not be made durable."""
+
+    streams: set[int]
+    filling: dict[int, LateSubgroup]
+    behind: set[int]
 
 
 class Changes(NamedTuple):
@@ -92,17 +104,42 @@ class LateReadings:
         self._engine = engine
         self._history = history
         self.filling: dict[int, LateSubgroup] = {}
+        self.behind: set[int] = set()  # streams whose open subgroup began before a point that exists
+
+    @property
+    def unsettled(self) -> set[int]:
+        """Streams whose next reading cannot simply go on."""
+        return self.behind | self.filling.keys()
+
+    def mark(self, streams: Iterable[int]) -> "LateMark":
+        """Remember what is open in these streams."""
+        chosen = set(streams)
+        return LateMark(
+            chosen,
+            {s: msgspec.structs.replace(self.filling[s]) for s in chosen & self.filling.keys()},
+            self.behind & chosen,
+        )
+
+    def rollback(self, mark: "LateMark") -> None:
+        """Put back what was remembered."""
+        for stream in mark.streams:
+            self.filling.pop(stream, None)
+        self.filling.update(mark.filling)
+        self.behind = (self.behind - mark.streams) | mark.behind
 
     def place(
         self, rows: NDArray[np.void], cuts: NDArray[np.int64], keys: NDArray[np.int64],
         late: NDArray[np.bool_],
-    ) -> None:
+    ) -> tuple[int, int]:
         """Decide the subgroups of one stream's readings, in their order of arrival.
 
         Readings in order go through the loop like any other; their points are computed again
-        with the late ones in ``evaluate``.
+        with the late ones in ``evaluate``, from where this returns on.
         """  # fmt: skip
         stream = int(rows["stream"][0])
+        before = self.filling.get(stream)
+        state = self._engine.integers[stream]
+        was_open = state[[loop.OPEN_COUNT, loop.OPEN_NUMBER, loop.OPEN_TIME, loop.OPEN_KEY]]
         eras = self.eras(stream)
         for i in range(len(rows)):
             if not late[i] and not self._resumes(rows[i]):
@@ -114,6 +151,14 @@ class LateReadings:
             if late[i]:
                 rows[i]["flags"] |= ReadingFlag.LATE
             self._place_late(rows[i], int(keys[i]), eras)
+        # What was waiting and does so no more becomes a point.
+        since = NEVER
+        if before is not None and self.filling.get(stream) is not before:
+            since = before.earliest
+        count, number, time, key = was_open.tolist()
+        if count > 0 and not (state[loop.OPEN_COUNT] > 0 and state[loop.OPEN_NUMBER] == number):
+            since = min(since, (time, key))
+        return since
 
     def _resumes(self, row: np.void) -> bool:
         """Whether the reading names a subgroup; those are put together by name, not by order."""
@@ -150,32 +195,39 @@ class LateReadings:
         ):
             state[loop.LAST_NUMBER] += 1
             open_one = LateSubgroup(
-                int(state[loop.LAST_NUMBER]), 0, int(row["time"]), keys, version_row
+                int(state[loop.LAST_NUMBER]), 0, int(row["time"]), _identity(row), keys, version_row
             )
             self.filling[stream] = open_one
         row["subgroup"] = open_one.number
         open_one.count += 1
+        open_one.earliest = min(open_one.earliest, _identity(row))
         if open_one.count >= size:
             del self.filling[stream]
 
     async def evaluate(
-        self, stream: int, fresh: NDArray[np.void], *, now: int, why: str = "late reading"
+        self,
+        stream: int,
+        fresh: NDArray[np.void],
+        *,
+        now: int,
+        since: tuple[int, int] = NEVER,
+        why: str = "late reading",
     ) -> Changes:
         """Put a stream's new readings among the stored ones and judge again what they can touch.
 
         ``fresh`` have their membership. Leaves the live state as if all had come in order.
         """
         fresh = np.sort(fresh, order=("time", "key"))
-        earliest = await self._earliest(stream, fresh)
+        earliest = min(since, await self._earliest(stream, fresh))
         last = (int(fresh["time"][-1]), int(fresh["key"][-1]))
         before = await self._history.points_before(stream, *earliest, REACH)
         after = await self._history.points_from(stream, *last, REACH)
-        start = _identity(before[0]) if len(before) else earliest
+        start = _identity(before[0]) if len(before) == REACH else BEGINNING
         complete = len(after) < REACH
         end = None if complete else _identity(after[-1])
         stored = await self._history.readings_between(stream, start, end, WINDOW)
         if len(stored) == WINDOW and len(fresh) > 1:
-            return await self._in_parts(stream, fresh, now, why)
+            return await self._in_parts(stream, fresh, now, since, why)
         readings = np.sort(np.concatenate([stored, fresh]), order=("time", "key"))
         again = partial(
             replay,
@@ -192,7 +244,7 @@ class LateReadings:
             self._adopt(stream, replayed)
         # Close to a window's end patterns are cut off, but nothing so far from the late readings
         # can have changed.
-        until = (2**63, 0) if complete else _identity(after[REACH // 2])
+        until = NEVER if complete else _identity(after[REACH // 2])
         changes = self._compare(stream, shown, replayed.points, (earliest, until), now, why)
         if complete:
             return changes
@@ -200,11 +252,16 @@ class LateReadings:
         return changes._replace(newest=newest)
 
     async def _in_parts(
-        self, stream: int, fresh: NDArray[np.void], now: int, why: str
+        self,
+        stream: int,
+        fresh: NDArray[np.void],
+        now: int,
+        since: tuple[int, int],
+        why: str,
     ) -> Changes:
         """Take late readings that lie far apart on the two sides of their widest distance."""
         at = int(np.argmax(np.diff(fresh["time"]))) + 1
-        first = await self.evaluate(stream, fresh[:at], now=now, why=why)
+        first = await self.evaluate(stream, fresh[:at], now=now, since=since, why=why)
         second = await self.evaluate(stream, fresh[at:], now=now, why=why)
         return Changes(
             np.concatenate([first.added, second.added]),
@@ -304,6 +361,10 @@ class LateReadings:
         """Go on live from where the replay ended."""
         engine = self._engine
         state = engine.integers[stream]
+        self.behind.discard(stream)
+        began = (int(state[loop.OPEN_TIME]), int(state[loop.OPEN_KEY]))
+        if state[loop.OPEN_COUNT] > 0 and len(replayed.points) and _identity(replayed.points[-1]) > began:
+            self.behind.add(stream)
         engine.registers[stream] = replayed.registers
         engine.memory[stream] = replayed.memory
         engine.enter_version(stream)
@@ -321,6 +382,7 @@ class LateReadings:
         state[loop.PENDING] = loop.CUT if replayed.pending or switched else 0
         state[loop.CUT_STAMP], state[loop.LAST_TIME] = replayed.stamp, replayed.last_time
         if size > 1:
+            self.behind.discard(stream)  # a named one that is open began last
             self._open(state, group)
 
     def _open(self, state: NDArray[np.int64], group: Group | None) -> None:

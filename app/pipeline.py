@@ -18,7 +18,7 @@ from app.catalog import Catalog
 from app.engine import Engine
 from app.intake import Intake, Waiting
 from app.journal import Durable, Journal
-from app.late import Changes, LateReadings, LateSubgroup
+from app.late import Changes, LateReadings
 from app.store.batch import Alarm, Batch, GapRow, Quarantined
 from app.store.errors import DuplicateKey, SpoolFull, StoreLost, StoreRefused
 from app.store.rows import POINT, READING, PointFlag, ReadingFlag
@@ -199,15 +199,13 @@ class Pipeline:
         engine.ensure()
         touched = np.unique(rows["stream"]).astype(np.int64)
         mark, alarms_mark = engine.mark(touched), self._alarms.mark()
-        filling = {n: self._late.filling.get(n) for n in touched.tolist() if n in self._late.filling}
+        late_mark = self._late.mark(touched.tolist())
         numbers = msgspec.structs.replace(self.numbers)
 
         def undo() -> None:
             engine.rollback(mark)
             self._alarms.rollback(alarms_mark)
-            for stream in touched.tolist():
-                self._late.filling.pop(stream, None)
-            self._late.filling.update({n: was for n, was in filling.items() if was is not None})
+            self._late.rollback(late_mark)
             self.numbers = numbers
 
         try:
@@ -259,18 +257,18 @@ class Pipeline:
         self, rows: NDArray[np.void], doubtful: NDArray[np.int64]
     ) -> tuple[Sorted, set[int], NDArray[np.bool_]]:
         """What each row is, the streams that have to be put in order, the rows that cannot be known."""
-        names = names_of(rows, self._engine)
         unjudged = np.zeros(len(rows), bool)
-        if not self.trusted:
-            return nothing_known(rows), set(), ~unjudged
-        resumed: set[tuple[int, int]] = set()
         found = nothing_known(rows)
-        if not self._journal.away and (len(doubtful) or names.asked):
+        if not self.trusted:
+            return found, set(), ~unjudged
+        resumed: set[tuple[int, int]] = set()
+        if not self._journal.away:
             try:
                 if len(doubtful):
                     asked = rows[doubtful]
                     there = await self._lookup.lookup(asked["stream"], asked["time"], asked["key"])
                     found = sort_out(rows, doubtful, there)
+                names = names_of(rows[found.stored & ~found.late], self._engine)
                 if names.asked:
                     resumed = await self._resumed(rows, names.asked)
             except StoreLost as error:
@@ -279,15 +277,13 @@ class Pipeline:
         if self._journal.away:
             # What came before cannot be looked up: it is kept, and judged when it can be.
             unjudged[doubtful] = True
-            found = nothing_known(rows)
-            slow = set(names.tangled)
-            if slow:
-                unjudged |= np.isin(rows["stream"], list(slow))
-            return found, set(), unjudged
+            names = names_of(rows[~unjudged], self._engine)
+            unjudged |= np.isin(rows["stream"], list(names.tangled))
+            return nothing_known(rows), set(), unjudged
         slow = set(np.unique(rows["stream"][found.late]).tolist())
         slow |= names.tangled | {stream for stream, _ in resumed}
         stored = np.unique(rows["stream"][found.stored]).tolist()
-        slow |= self._late.filling.keys() & set(stored)
+        slow |= self._late.unsettled & set(stored)
         return found, slow, unjudged
 
     async def _resumed(
@@ -311,10 +307,10 @@ class Pipeline:
         rows = admitted.rows[mine]
         state = self._engine.integers[stream]
         seq = int(state[loop.SEQ])
-        self._late.place(rows, admitted.cuts[mine], admitted.keys[mine], late[mine])
+        since = self._late.place(rows, admitted.cuts[mine], admitted.keys[mine], late[mine])
         state[loop.SEQ] = seq
         admitted.rows[mine] = rows
-        return await self._late.evaluate(stream, rows, now=now)
+        return await self._late.evaluate(stream, rows, now=now, since=since)
 
     def _keep_the_rest(
         self,

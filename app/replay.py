@@ -50,7 +50,7 @@ class Replayed(NamedTuple):
     last_time: int
 
 
-class _Scan:
+class Scan:
     """Readings in the order of time become groups, with the boundaries that lie before them."""
 
     def __init__(self, engine: Engine, eras: list[Era]) -> None:
@@ -114,6 +114,11 @@ class _Scan:
         group.last_time = time
 
 
+    def ordered(self) -> list[Group]:
+        """The groups found so far, in the order in which they begin."""
+        return sorted(self.groups.values(), key=lambda group: (group.time, group.key))
+
+
 def replay(
     readings: NDArray[np.void],
     stamps: NDArray[np.int64],
@@ -128,12 +133,11 @@ def replay(
     ``still_open`` are the counted subgroups that wait for readings; without ``to_the_end`` newer
     readings exist, so that every subgroup that a source named is closed.
     """
-    scan = _Scan(engine, eras)
+    scan = Scan(engine, eras)
     for reading, stamp in zip(readings, stamps.tolist(), strict=True):
         scan.add(reading, stamp)
-    groups = [g for g in scan.groups.values() if g.named or g.number not in still_open]
-    groups.sort(key=lambda group: (group.time, group.key))
-    waiting = _unclosed(groups, engine) if to_the_end else None
+    groups = [g for g in scan.ordered() if g.named or g.number not in still_open]
+    waiting = unclosed(groups, engine) if to_the_end else None
     groups = [group for group in groups if group is not waiting]
     registers, memory = np.zeros(REGISTERS, np.uint32), np.zeros(MEMORY)
     points = np.zeros(len(groups), POINT)
@@ -149,7 +153,7 @@ def replay(
     )
 
 
-def _unclosed(groups: list[Group], engine: Engine) -> Group | None:
+def unclosed(groups: list[Group], engine: Engine) -> Group | None:
     """The named subgroup that still waits: not full, and no other's reading is newer than its first."""
     if not groups or not groups[-1].named:
         return None

@@ -59,7 +59,7 @@ CUT, NAMED, CLOSE = 1, 2, 4
 
 # Bits and codes of stored rows; app.store.rows has the same, a test compares them.
 READING_CUT, READING_NAMED = 1, 4
-POINT_CUT, POINT_PARTIAL, POINT_UNJUDGED, POINT_TRIAL, POINT_NAMED = 1, 2, 32, 64, 128
+POINT_CUT, POINT_PARTIAL, POINT_EXCLUDED, POINT_UNJUDGED, POINT_TRIAL, POINT_NAMED = 1, 2, 8, 32, 64, 128
 BAD, PRODUCTION = 2, 0
 
 
@@ -374,3 +374,36 @@ def new_state(streams: int) -> tuple[NDArray[np.int64], NDArray[np.float64], NDA
         np.zeros((streams, REGISTERS), np.uint32),
         np.zeros((streams, MEMORY)),
     )
+
+
+@njit(nogil=True, cache=True)
+def recall(
+    points: Any,
+    version_rows: Any,
+    tables: Any,
+    integers: Any,
+    floats: Any,
+    registers: Any,
+    memory: Any,
+) -> None:
+    """Bring rule history back from the newest points of each stream, in the order of time.
+
+    ``version_rows`` are the rows of the points' versions in the table.
+    """
+    for i in range(points.shape[0]):
+        stream, flags = points[i].stream, points[i].flags
+        if flags & POINT_EXCLUDED:
+            continue
+        floats[stream, PREVIOUS] = points[i].statistic
+        if points[i].seq > integers[stream, SEQ]:
+            integers[stream, SEQ] = points[i].seq
+        verdict(
+            version_rows[i],
+            tables,
+            registers[stream],
+            memory[stream],
+            points[i].n,
+            points[i].statistic,
+            points[i].dispersion,
+            flags & POINT_CUT != 0,
+        )
