@@ -147,7 +147,7 @@ def rows(
             batch.versions.append(_first_version(config, row.id, number("version"), by))
         elif step.kind in ("version", "restore"):
             since = newest.get(step.name)
-            batch.versions += _new_versions(config, entry, catalog, number, since, by)
+            batch.versions += _new_versions(config, entry, catalog, number, newest=since, by=by)
         batch.audits.append(
             Audit(
                 id=number("audit"),
@@ -189,6 +189,7 @@ def _new_versions(
     entry: Characteristic,
     catalog: Catalog,
     number: Number,
+    *,
     newest: int | None,
     by: Author,
 ) -> list[Version]:
@@ -239,7 +240,7 @@ def _carried(before: Version, config: CharacteristicConfig) -> bool:
     """Limits hold on for the same chart; sigma is that of one value, but printed lines are for an n."""
     if before.limits is None or before.definition["chart"] != config.chart:
         return False
-    return before.definition["subgroup"]["size"] == config.subgroup.size
+    return bool(before.definition["subgroup"]["size"] == config.subgroup.size)
 
 
 def _told_version(config: CharacteristicConfig, entry: Characteristic, catalog: Catalog) -> str:

@@ -56,13 +56,11 @@ def intake_full(error: IntakeFull) -> JSONResponse:
 def install(app: FastAPI) -> None:
     """Answer every error that a route lets through with problem details."""
 
-    async def on_http(_: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)  # noqa: S101 - registered for these only
+    async def on_http(_: Request, error: HTTPException) -> Response:
         members = error.members if isinstance(error, Problem) else {}
         return answer(error.status_code, error.detail, error.headers, **members)
 
-    async def on_invalid(_: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
+    async def on_invalid(_: Request, error: RequestValidationError) -> Response:
         mistakes = [
             {"path": written(mistake["loc"]), "detail": mistake["msg"]}
             for mistake in error.errors()
@@ -70,8 +68,7 @@ def install(app: FastAPI) -> None:
         first = mistakes[0]
         return answer(422, f"{first['path']}: {first['detail']}", errors=mistakes)
 
-    async def on_full(_: Request, error: Exception) -> Response:
-        assert isinstance(error, IntakeFull)  # noqa: S101 - as above
+    async def on_full(_: Request, error: IntakeFull) -> Response:
         return intake_full(error)
 
     async def on_away(_: Request, error: Exception) -> Response:
@@ -81,9 +78,13 @@ def install(app: FastAPI) -> None:
         LOG.error("request fails", path=request.url.path, error=repr(error))
         return answer(500, "Andon failed here; its log says why. Nothing was changed.")
 
-    app.add_exception_handler(HTTPException, on_http)
-    app.add_exception_handler(RequestValidationError, on_invalid)
-    app.add_exception_handler(IntakeFull, on_full)
-    app.add_exception_handler(NotReady, on_away)
-    app.add_exception_handler(DatabaseAway, on_away)
-    app.add_exception_handler(Exception, on_failure)
+    handlers: dict[type[Exception], Any] = {
+        HTTPException: on_http,
+        RequestValidationError: on_invalid,
+        IntakeFull: on_full,
+        NotReady: on_away,
+        DatabaseAway: on_away,
+        Exception: on_failure,
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)

@@ -1,5 +1,7 @@
 """What things look like from outside: alarms, versions, streams, points."""
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -121,7 +123,7 @@ def points(rows: NDArray[np.void], catalog: Catalog) -> Row:
     }
 
 
-def readings(rows: NDArray[np.void], tags: dict[int, dict[str, str]]) -> Row:
+def readings(rows: NDArray[np.void], tags: Mapping[int, Mapping[str, str]]) -> Row:
     """Readings as columns."""
     return {
         "time": iso_column(rows["time"]),
@@ -142,7 +144,7 @@ SPEC = ("below", "within", "above")
 
 def numbers(column: NDArray[np.float64]) -> list[float | None]:
     """A column of numbers in which NaN stands for none."""
-    return [None if x != x else x for x in column.tolist()]  # noqa: PLR0124 - NaN alone differs
+    return [None if math.isnan(x) else x for x in column.tolist()]
 
 
 def words(flags: type[PointFlag] | type[ReadingFlag], bits: int) -> list[str]:
