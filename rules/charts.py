@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from rules.compiled import inlined
 from rules.constants import MAX_N, WIDTH, table
 
 Floats = NDArray[np.float64]
@@ -174,7 +174,7 @@ def _rectangle(rows: ArrayLike | Sequence[Sequence[float | None]]) -> Floats:
     return cells
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inlined
 def sort_ascending(values: Floats) -> None:
     """Sort a subgroup in place; insertion, because subgroups are small and nearly sorted."""
     for i in range(1, len(values)):
@@ -186,7 +186,7 @@ def sort_ascending(values: Floats) -> None:
         values[j + 1] = value
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inlined
 def subgroup_statistics(chart: int, values: Floats) -> tuple[float, float]:
     """Return mean and dispersion of one subgroup; sorts ``values`` in place.
 

@@ -8,10 +8,11 @@ they inline into the loops of others.
 from typing import Any
 
 import numpy as np
-from numba import int64, njit
+from numba import int64
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from rules.compiled import compiled, inlined
 from rules.runs import (
     BEYOND,
     DISPERSION,
@@ -19,19 +20,20 @@ from rules.runs import (
     DISPERSION_UPPER,
     EITHER,
     FALLING,
+    FIRST_EDGE,
     FIRST_FREE,
-    LOW,
+    JOIN,
     LOW_BIT,
     MASK,
     NEED,
     REGISTERS,
     RISING,
     SEEN,
-    SHAPE_SIDELESS,
-    SIDED,
+    STARTS,
     STEPPING,
+    TREND_WATCH,
+    TURN_WATCH,
     TURNING,
-    UP,
     UP_BIT,
     WITHIN,
     WITHIN_INCLUSIVE,
@@ -45,6 +47,7 @@ __all__ = ["MEMORY", "REGISTERS", "cut", "judge_point", "judge_series", "new_sta
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Registers = NDArray[np.uint32]
+Whole = int | np.int64 | np.uintp
 
 MEMORY = 1
 """Floats that a stream remembers: the statistic of its last point, for the steps."""
@@ -53,7 +56,7 @@ ULPS = 4.0 * float(np.finfo(np.float64).eps)
 """How far rounding moves a point, relative to its size: within it, on a line is on the line."""
 
 
-def _population(typing: Any, bits: Any) -> Any:  # noqa: ARG001
+def _population(_typing: Any, _bits: Any) -> Any:
     """Count the ones of an integer, in one instruction where the processor has it."""
 
     def codegen(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
@@ -65,7 +68,7 @@ def _population(typing: Any, bits: Any) -> Any:  # noqa: ARG001
 _count: Any = intrinsic(_population)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def cut(registers: Registers, memory: Floats) -> None:
     """Forget the history of one stream: no pattern reaches back across this."""
     for i in range(REGISTERS):
@@ -73,101 +76,129 @@ def cut(registers: Registers, memory: Floats) -> None:
     memory[0] = 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _shift(registers: Registers, at: int, hit: bool) -> None:
-    registers[at] = np.uint32((np.int64(registers[at]) << 1) | np.int64(hit))
+@inlined
+def _shift(registers: Registers, at: Whole, hit: bool | np.bool_) -> np.int64:
+    """Shift one outcome into a register and return its new content."""
+    place = np.uintp(at)
+    outcomes = np.uint32((np.int64(registers[place]) << 1) | np.int64(hit))
+    registers[place] = outcomes
+    return np.int64(outcomes)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _observe(
-    shape: Ints,
-    edges: Floats,
-    registers: Registers,
-    memory: Floats,
-    x: float,
-    center: float,
-    sigma_up: float,
-    sigma_low: float,
-) -> None:
-    """Shift the outcome of every predicate for one point into its register."""
-    if shape[STEPPING]:
-        near = ULPS * (abs(x) + abs(memory[0]))
-        step = x - memory[0]
-        follows = (registers[SEEN] & 1) != 0
-        rising = follows & (step > near)
-        falling = follows & (step < -near)
-        turning = (rising & ((registers[FALLING] & 1) != 0)) | (
-            falling & ((registers[RISING] & 1) != 0)
-        )
-        _shift(registers, RISING, rising)
-        _shift(registers, FALLING, falling)
-        _shift(registers, TURNING, turning)
-    memory[0] = x
-    _shift(registers, SEEN, True)
-    near = ULPS * (abs(x) + abs(center))
-    deviation = x - center
-    at = FIRST_FREE
-    for i in range(shape[BEYOND]):
-        # an infinite sigma, a missing given limit, still has a center line with two sides
-        up = edges[i] * sigma_up if edges[i] > 0.0 else 0.0
-        low = edges[i] * sigma_low if edges[i] > 0.0 else 0.0
-        _shift(registers, at, deviation > up + near)
-        _shift(registers, at + 1, deviation < -low - near)
-        at += 2
-    for i in range(shape[BEYOND], shape[BEYOND] + shape[WITHIN]):
-        up = edges[i] * sigma_up
-        low = edges[i] * sigma_low
-        # without any sigma the center line itself is within, z being 0 there
-        inner_up = deviation < up - near if up > near else deviation <= near
-        inner_low = deviation > near - low if low > near else deviation >= -near
-        _shift(registers, at, inner_up & inner_low)
-        at += 1
-    first = shape[BEYOND] + shape[WITHIN]
-    for i in range(first, first + shape[WITHIN_INCLUSIVE]):
-        up = edges[i] * sigma_up
-        low = edges[i] * sigma_low
-        _shift(registers, at, (deviation <= up + near) & (deviation >= -low - near))
-        at += 1
+@inlined
+def _completed(
+    table: Table, program: Whole, watch: int, seen: Whole, upper: bool, up: Whole, low: Whole
+) -> np.int64:
+    """Return the bits of the rules on one predicate that the newest point completes.
 
-
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
-def _complete(shape: Ints, rules: Ints, registers: Registers) -> np.int64:
-    """Return the bits of all rules that the newest point completes."""
+    ``upper`` says on which side it hit, if it hit at all; a predicate without sides passes its
+    outcomes as ``up``.
+    """
+    # The side is selected, not branched upon: it is a coin toss that no processor predicts.
+    own = up if upper else low
+    other = low if upper else up
+    side = np.uintp(UP_BIT if upper else LOW_BIT)
     found = np.int64(0)
-    seen = np.int64(registers[SEEN])
-    for i in range(shape[SIDED]):
-        mask = rules[i, MASK]
-        k = rules[i, K]
-        up = np.int64(registers[rules[i, UP]]) & mask
-        low = np.int64(registers[rules[i, LOW]]) & mask
-        ready = (seen & rules[i, NEED]) != 0
-        if (_count(up) >= k) & ((up & 1) != 0) & ready:
-            found |= rules[i, UP_BIT]
-        if (_count(low) >= k) & ((low & 1) != 0) & ready:
-            found |= rules[i, LOW_BIT]
-    for i in range(shape[SIDED], shape[SIDED] + shape[SHAPE_SIDELESS]):
-        mask = rules[i, MASK]
-        up = np.int64(registers[rules[i, UP]]) & mask
-        low = np.int64(registers[rules[i, LOW]]) & mask
-        hits = up | low
-        sides = (rules[i, EITHER] != 0) | ((up != 0) & (low != 0))
-        ready = (seen & rules[i, NEED]) != 0
-        if (_count(hits) >= rules[i, K]) & ((hits & 1) != 0) & ready & sides:
-            found |= rules[i, UP_BIT]
+    start = table.shape[program, np.uintp(STARTS + watch)]
+    for row in range(start, table.shape[program, np.uintp(STARTS + watch + 1)]):
+        i = np.uintp(row)
+        mask = table.rules[program, i, MASK]
+        hits = (own & mask) | (other & table.rules[program, i, JOIN])
+        sides = (other & mask) | table.rules[program, i, EITHER]
+        full = seen & table.rules[program, i, NEED]
+        enough = _count(hits) >= table.rules[program, i, K]
+        if enough & ((own & 1) != 0) & (sides != 0) & (full != 0):
+            found |= table.rules[program, i, side]
     return found
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
+def _steps(
+    table: Table, program: Whole, registers: Registers, previous: float, x: float, seen: Whole
+) -> np.int64:
+    """Watch trends and turns; ``seen`` includes this point."""
+    near = ULPS * abs(x) + ULPS * abs(previous)
+    step = x - previous
+    follows = (seen & 2) != 0
+    rising = follows & (step > near)
+    falling = follows & (step < -near)
+    turning = (rising & ((registers[FALLING] & 1) != 0)) | (
+        falling & ((registers[RISING] & 1) != 0)
+    )
+    up = _shift(registers, RISING, rising)
+    low = _shift(registers, FALLING, falling)
+    turns = _shift(registers, TURNING, turning)
+    return _completed(table, program, TREND_WATCH, seen, rising, up, low) | _completed(
+        table, program, TURN_WATCH, seen, True, turns, 0
+    )
+
+
+@inlined
+def _beyond(
+    table: Table,
+    program: Whole,
+    registers: Registers,
+    deviation: float,
+    near: float,
+    sigma_up: float,
+    sigma_low: float,
+    seen: Whole,
+) -> np.int64:
+    """Watch the edges around the center line from outside, each with an upper and a lower side."""
+    found = np.int64(0)
+    for i in range(table.shape[program, BEYOND]):
+        edge = table.edges[program, np.uintp(i)]
+        # an infinite sigma, a missing given limit, still has a center line with two sides
+        high = edge * sigma_up if edge > 0.0 else 0.0
+        deep = edge * sigma_low if edge > 0.0 else 0.0
+        above = deviation > high + near
+        below = deviation < -deep - near
+        up = _shift(registers, FIRST_FREE + 2 * i, above)
+        low = _shift(registers, FIRST_FREE + 2 * i + 1, below)
+        found |= _completed(table, program, FIRST_EDGE + i, seen, above, up, low)
+    return found
+
+
+@inlined
+def _within(
+    table: Table,
+    program: Whole,
+    registers: Registers,
+    deviation: float,
+    near: float,
+    sigma_up: float,
+    sigma_low: float,
+    seen: Whole,
+) -> np.int64:
+    """Watch the edges around the center line from inside, where there are no sides."""
+    found = np.int64(0)
+    first = table.shape[program, BEYOND]
+    strict = first + table.shape[program, WITHIN]
+    for i in range(first, strict + table.shape[program, WITHIN_INCLUSIVE]):
+        edge = table.edges[program, np.uintp(i)]
+        high = edge * sigma_up
+        deep = edge * sigma_low
+        # Without any sigma z is 0 on the center line, and that is within.
+        inside = (deviation < high - near) | (high <= near) & (deviation <= near)
+        inside &= (deviation > near - deep) | (deep <= near) & (deviation >= -near)
+        if i >= strict:
+            inside = (deviation <= high + near) & (deviation >= -deep - near)
+        hits = _shift(registers, FIRST_FREE + first + i, inside)
+        found |= _completed(table, program, FIRST_EDGE + i, seen, True, hits, 0)
+    return found
+
+
+@inlined
 def judge_point(
     table: Table,
-    program: int,
+    program: Whole,
     registers: Registers,
     memory: Floats,
     x: float,
     center: float,
     sigma_up: float,
     sigma_low: float,
-    boundary: bool,
+    boundary: bool | np.bool_,
     d: float,
     d_lcl: float,
     d_ucl: float,
@@ -178,23 +209,30 @@ def judge_point(
     infinite where a given limit is missing. ``boundary`` cuts the history first. A NaN ``x`` is no
     point: it counts nowhere and cuts. NaN in ``d`` or its limits: nothing to judge.
     """
-    if boundary or np.isnan(x):
+    absent = np.isnan(x)
+    if boundary or absent:
         cut(registers, memory)
-    if np.isnan(x):
+    if absent:
         return np.int64(0)
-    shape = table.shape[program]
-    _observe(shape, table.edges[program], registers, memory, x, center, sigma_up, sigma_low)
-    found = _complete(shape, table.rules[program], registers)
-    if shape[DISPERSION]:
-        near = ULPS * abs(d)
-        if d > d_ucl + near:
+    p = np.uintp(program)
+    seen = _shift(registers, SEEN, True)
+    near = ULPS * abs(x) + ULPS * abs(center)
+    deviation = x - center
+    found = _beyond(table, p, registers, deviation, near, sigma_up, sigma_low, seen)
+    found |= _within(table, p, registers, deviation, near, sigma_up, sigma_low, seen)
+    if table.shape[p, STEPPING]:
+        found |= _steps(table, p, registers, memory[0], x, seen)
+        memory[0] = x
+    if table.shape[p, DISPERSION]:
+        slack = ULPS * abs(d)
+        if d > d_ucl + slack:
             found |= np.int64(1) << DISPERSION_UPPER
-        if d < d_lcl - near:
+        if d < d_lcl - slack:
             found |= np.int64(1) << DISPERSION_LOWER
     return found
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def judge_series(
     table: Table,
     program: Ints,

@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from rules.charts import (
@@ -20,6 +19,7 @@ from rules.charts import (
     chart_named,
     plotted,
 )
+from rules.compiled import inlined
 from rules.constants import MAX_N, MEDIAN_MOVING_RANGE, WIDTH, c4, constants
 
 Floats = NDArray[np.float64]
@@ -261,7 +261,7 @@ def _nominal(sizes: Floats) -> float:
     return float(values[::-1][np.argmax(counts[::-1])])
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def sigma_at(chart: int, center: float, sigma: float, n: float) -> float:
     """Return the sigma of the statistic of a point of ``n`` (compiled)."""
     if chart == P:
@@ -271,7 +271,7 @@ def sigma_at(chart: int, center: float, sigma: float, n: float) -> float:
     return sigma / math.sqrt(n)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def dispersion_at(chart: int, sigma: float, n: float) -> tuple[float, float, float]:
     """Return center, lcl and ucl of the dispersion of a point of ``n``, NaN for none (compiled)."""
     size = 2 if chart == I_MR else int(n)
@@ -284,7 +284,7 @@ def dispersion_at(chart: int, sigma: float, n: float) -> tuple[float, float, flo
     )
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def sigmas_at(
     chart: int, center: float, sigma: float, lcl: float, ucl: float, given_n: float, n: float
 ) -> tuple[float, float]:

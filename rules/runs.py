@@ -6,6 +6,7 @@ or a step down) or ``turn`` (a step against the one before). A rule is a row, so
 nothing but its row.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
@@ -62,8 +63,16 @@ class RunRule:
             )
         if self.predicate in STEPS and (self.k != self.n or self.n <= STEPS[self.predicate]):
             raise ValueError(f"rule {self.name}: a {self.predicate} rule is a run of 3 or more")
-        if self.edge < 0:
+        if not 0 <= self.edge < math.inf or (self.predicate == "within" and self.edge == 0):
             raise ValueError(f"rule {self.name}: an edge of {self.edge:g} sigma; it is a distance")
+        if self.predicate in STEPS and self.edge:
+            raise ValueError(f"rule {self.name}: a {self.predicate} has no edge")
+        if self.both_sides and (self.side != "any" or self.predicate != "beyond"):
+            raise ValueError(f"rule {self.name}: both_sides needs hits beyond an edge on any side")
+        if self.inclusive and self.predicate != "within":
+            raise ValueError(f"rule {self.name}: only within can be inclusive")
+        if self.predicate in ("within", "turn") and self.side != "any":
+            raise ValueError(f"rule {self.name}: {self.predicate} has no side; say any")
 
     @property
     def shape(self) -> Shape:
@@ -247,20 +256,24 @@ def bit(violation: Violation) -> int:
 
 
 # Where the registers of a stream stand. The first four serve every program.
-SEEN, RISING, FALLING, TURNING, FIRST_FREE = range(5)
+SEEN, TURNING, RISING, FALLING, FIRST_FREE = range(5)
 REGISTERS = 16
 """Shift registers of a stream: 64 bytes, one cache line."""
 
 EDGES = REGISTERS - FIRST_FREE
 
-# Columns of Table.shape: how many edges are watched from outside on both sides, how many from
-# inside (strictly, inclusively), how many rules have a side, how many have none, and flags.
-BEYOND, WITHIN, WITHIN_INCLUSIVE, SIDED, SHAPE_SIDELESS, STEPPING, DISPERSION = range(7)
-SHAPE = 7
-# Columns of Table.rules; EITHER is 0 when a sideless rule needs hits on both sides.
-UP, LOW, MASK, K, NEED, UP_BIT, LOW_BIT = range(7)
+# Predicates are watched in this order: trend, turn, edges from outside (two registers each), edges
+# from inside strictly, edges from inside inclusively.
+TREND_WATCH, TURN_WATCH, FIRST_EDGE = range(3)
+
+# Columns of Table.shape: how many edges of each sort, whether steps are watched, whether dispersion
+# is judged; then for each watched predicate where its rules start, and where the last ones end.
+BEYOND, WITHIN, WITHIN_INCLUSIVE, STEPPING, DISPERSION, STARTS = range(6)
+SHAPE = STARTS + FIRST_EDGE + EDGES + 1
+# Columns of Table.rules. JOIN selects the hits of the other side that count too; EITHER is 0 when
+# there must be some. NEED is the bit of SEEN that says the window is full.
+MASK, K, JOIN, EITHER, NEED, UP_BIT, LOW_BIT = range(7)
 RULE = 7
-EITHER = LOW_BIT
 
 
 class Table(NamedTuple):
@@ -268,7 +281,7 @@ class Table(NamedTuple):
 
     shape: NDArray[np.int64]  # [program, SHAPE]
     edges: NDArray[np.float64]  # [program, EDGES], in the order of their registers
-    rules: NDArray[np.int64]  # [program, CODES, RULE], sided ones first
+    rules: NDArray[np.int64]  # [program, CODES, RULE], by watched predicate
 
 
 class Programs:
@@ -304,55 +317,61 @@ class Programs:
 def _layout(
     program: Program,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-    """Give each predicate of ``program`` its registers and write the rules against them."""
-    beyond = sorted({r.edge for r in program.rules if r.predicate == "beyond"}, reverse=True)
-    strict = sorted({r.edge for r in program.rules if r.predicate == "within" and not r.inclusive})
-    loose = sorted({r.edge for r in program.rules if r.predicate == "within" and r.inclusive})
-    if 2 * len(beyond) + len(strict) + len(loose) > EDGES:
+    """Give each predicate of ``program`` its place and write the rules in the order of places."""
+    beyond, strict, loose = _edges(program.rules)
+    count = 2 * len(beyond) + len(strict) + len(loose)
+    if count > EDGES:
         raise ValueError(
             f"the rules look at {len(beyond)} edges from outside and {len(strict) + len(loose)} "
             f"from inside; a stream has room for {EDGES}, an outside edge taking two"
         )
+    watched = [*(("beyond", e) for e in beyond), *(("within", e) for e in strict)]
+    watched += [("inclusive", e) for e in loose]
+    places = {watch: FIRST_EDGE + i for i, watch in enumerate(watched)}
+    places |= {("trend", 0.0): TREND_WATCH, ("turn", 0.0): TURN_WATCH}
+
+    def place(rule: RunRule) -> int:
+        return places["inclusive" if rule.inclusive else rule.predicate, rule.edge]
+
     edges = np.zeros(EDGES)
-    edges[: len(beyond) + len(strict) + len(loose)] = [*beyond, *strict, *loose]
-    inside = FIRST_FREE + 2 * len(beyond)
-
-    def registers(rule: RunRule) -> tuple[int, int]:
-        if rule.predicate == "trend":
-            return RISING, FALLING
-        if rule.predicate == "turn":
-            return TURNING, TURNING
-        if rule.predicate == "beyond":
-            up = FIRST_FREE + 2 * beyond.index(rule.edge)
-            return up, up + 1
-        if rule.inclusive:
-            at = inside + len(strict) + loose.index(rule.edge)
-        else:
-            at = inside + strict.index(rule.edge)
-        return at, at
-
+    edges[: len(watched)] = [edge for _, edge in watched]
+    ordered = sorted(program.rules, key=place)
     rows = np.zeros((CODES, RULE), np.int64)
-    ordered = sorted(program.rules, key=lambda rule: rule.side == "any")
     for row, rule in zip(rows, ordered, strict=False):
-        hits = rule.n - STEPS.get(rule.predicate, 0)
-        row[UP], row[LOW] = registers(rule)
-        row[MASK] = (1 << hits) - 1
-        row[K] = min(rule.k, hits)
-        row[NEED] = 1 << (rule.n - 1) if program.require_full_window else 1
-        row[UP_BIT] = 0 if rule.side == "lower" else 1 << (2 * rule.code)
-        if rule.side == "any":
-            row[EITHER] = not rule.both_sides
-        else:
-            row[LOW_BIT] = 0 if rule.side == "upper" else 1 << (2 * rule.code + 1)
+        row[:] = _row(rule, full=program.require_full_window)
     shape = np.zeros(SHAPE, np.int64)
-    sideless = sum(rule.side == "any" for rule in program.rules)
-    shape[:] = (
-        len(beyond),
-        len(strict),
-        len(loose),
-        len(program.rules) - sideless,
-        sideless,
-        any(rule.predicate in STEPS for rule in program.rules),
-        program.dispersion,
-    )
+    shape[[BEYOND, WITHIN, WITHIN_INCLUSIVE]] = len(beyond), len(strict), len(loose)
+    shape[STEPPING] = any(rule.predicate in STEPS for rule in program.rules)
+    shape[DISPERSION] = program.dispersion
+    shape[STARTS:] = np.searchsorted([place(r) for r in ordered], np.arange(SHAPE - STARTS))
     return shape, edges, rows
+
+
+def _edges(rules: Sequence[RunRule]) -> tuple[list[float], list[float], list[float]]:
+    """Return the distances that are watched from outside, inside, and inside inclusively."""
+    sorts: tuple[set[float], set[float], set[float]] = (set(), set(), set())
+    for rule in rules:
+        if rule.predicate == "beyond":
+            sorts[0].add(rule.edge)
+        elif rule.predicate == "within":
+            sorts[1 + rule.inclusive].add(rule.edge)
+    outside, inside, inclusive = (sorted(edges) for edges in sorts)
+    return outside, inside, inclusive
+
+
+def _row(rule: RunRule, *, full: bool) -> list[int]:
+    """Return the columns of ``rule`` in the order of their names above."""
+    hits = rule.n - STEPS.get(rule.predicate, 0)
+    mask = (1 << hits) - 1
+    both = rule.side == "any"
+    upper = 1 << (2 * rule.code)
+    lower = upper if both else upper << 1
+    return [
+        mask,
+        min(rule.k, hits),
+        mask if both else 0,
+        not rule.both_sides,
+        1 << (rule.n - 1) if full else 1,
+        0 if rule.side == "lower" else upper,
+        0 if rule.side == "upper" else lower,
+    ]
