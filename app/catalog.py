@@ -48,6 +48,7 @@ class Catalog:
         self.plant: dict[str, Any] = {}
         self._names: dict[str, Characteristic] = {}
         self._stream_ids: dict[tuple[int, tuple[str, ...]], int] = {}
+        self._stream_names: dict[str, int] = {}
         self._streams_of: dict[int, list[int]] = {}
         self._versions_of: dict[int, list[int]] = {}
         self._contexts: OrderedDict[tuple[tuple[str, str], ...], int] = OrderedDict()
@@ -107,6 +108,7 @@ class Catalog:
         entry = self.characteristics[stream.characteristic]
         values = tuple(stream.tags.get(tag, "") for tag in entry.stream_tags)
         self.streams[stream.id] = stream
+        self._stream_names[stream.name] = stream.id
         self._next_stream = max(self._next_stream, stream.id + 1)
         self._stream_ids[stream.characteristic, values] = stream.id
         siblings = self._streams_of.setdefault(stream.characteristic, [])
@@ -133,6 +135,10 @@ class Catalog:
         self.put_stream(stream)
         self.unsaved_streams[stream.id] = stream
         return stream.id
+
+    def stream_named(self, name: str) -> int | None:
+        """The stream with this name towards the outside."""
+        return self._stream_names.get(name)
 
     @property
     def newest_stream(self) -> int:
@@ -210,6 +216,11 @@ class Catalog:
         for context in contexts:
             self._contexts[tuple(sorted(context.tags.items()))] = context.id
         self._next_context = max(self._next_context, next_context)
+
+    def remembered_contexts(self) -> tuple[list[Context], int]:
+        """The tag sets in memory, and the number of the next new one."""
+        known = [Context(number, dict(tags)) for tags, number in self._contexts.items()]
+        return known, self._next_context
 
     def saved(self) -> None:
         """Everything new is durable now."""

@@ -238,8 +238,36 @@ class Engine:
             registers=self.registers[: self.streams].tobytes(),
             memory=self.memory[: self.streams].tobytes(),
             values=self.values[: self._slots].tobytes(),
-            versions=[int(number) for number in self.version_ids[: len(self._rows)]],
+            versions=self.save_versions(),
         )
+
+    def save_versions(self) -> list[int]:
+        """The versions in the order of their rows."""
+        return [int(number) for number in self.version_ids[: len(self._rows)]]
+
+    def follow(
+        self,
+        streams: NDArray[np.int64],
+        versions: list[int],
+        integers: bytes,
+        floats: bytes,
+        registers: bytes,
+        memory: bytes,
+        values: bytes,
+    ) -> None:
+        """Take up the state of some streams, as ``mark`` had it."""
+        for number in versions:
+            self.version_row(self._catalog.versions[number])
+        count = len(streams)
+        self.integers[streams] = _loaded(integers, np.int64, count, loop.INTEGERS)
+        self.floats[streams] = _loaded(floats, np.float64, count, loop.FLOATS)
+        self.registers[streams] = _loaded(registers, np.uint32, count, REGISTERS)
+        self.memory[streams] = _loaded(memory, np.float64, count, MEMORY)
+        slots = self.integers[streams, loop.SLOT]
+        slots = slots[slots >= 0]
+        while self._slots <= int(slots.max(initial=-1)):
+            self._new_slot()
+        self.values[slots] = np.frombuffer(values).reshape(-1, loop.MOST_IN_SUBGROUP)
 
     def load(self, state: EngineState) -> None:
         """Take up a saved state."""

@@ -290,6 +290,7 @@ class Batch(msgspec.Struct):
     reading_revisions: list[ReadingRevision] = []
     characteristics: list[Characteristic] = []  # new or changed, by id
     sources: list[Source] = []  # new or changed, by id
+    plant: dict[str, Any] | None = None  # what holds for the whole plant
     contexts: list[Context] = []
     streams: list[Stream] = []
     versions: list[Version] = []  # new or changed, by id
@@ -304,6 +305,7 @@ class Batch(msgspec.Struct):
     station_events: list[StationEvent] = []
     audits: list[Audit] = []
     answered: list[Answered] = []
+    plant: dict[str, Any] | None = None  # what holds for the whole plant; None: as it was
     positions: dict[int, dict[str, Any]] = {}  # by source id
     stream_seqs: dict[
         int, tuple[int, int]

@@ -1,0 +1,138 @@
+"""The answer for each reading of a delivery: its point, what that violates, which alarms are open."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.alarms import Alarms
+from app.arrivals import Identity, identity
+from app.catalog import Catalog
+from app.http.ports import Row, Verdict
+from app.http.times import iso
+from app.pipeline import JudgedOutcome
+from app.store.rows import NO_SUBGROUP, PointFlag, Purpose, Quality
+from collectors.reading import Delivery
+from rules.runs import decode
+
+Subgroup = tuple[int, int]
+
+
+class Stored(Protocol):
+    """What answering asks of the store."""
+
+    async def lookup(
+        self, streams: NDArray[np.int32], times: NDArray[np.int64], keys: NDArray[np.int64]
+    ) -> NDArray[np.void]:
+        """The stored readings among these identities."""
+        ...
+
+    async def points_of(self, readings: NDArray[np.void]) -> NDArray[np.void]:
+        """The points that these readings belong to."""
+        ...
+
+
+async def verdicts_of(
+    delivery: Delivery,
+    outcome: JudgedOutcome,
+    catalog: Catalog,
+    alarms: Alarms,
+    stored: Stored,
+    *,
+    away: bool,
+) -> list[Verdict | None]:
+    """One verdict per reading, None for those that were rejected; a duplicate gets the original's."""
+    answers: list[Verdict | None] = [None] * len(delivery.readings)
+    rows, items, batch = outcome.rows, outcome.items, outcome.batch
+    if rows is None or items is None or batch is None:
+        return answers
+    refused = {index for index, _ in outcome.rejected}
+    fresh = {identity(row): row for row in _of_streams(batch.readings, rows)}
+    points = [_of_streams(batch.points, rows), _of_streams(batch.changed_points, rows)]
+    unknown = np.array([identity(row) not in fresh for row in rows], bool)
+    if unknown.any() and not away:
+        old = rows[unknown]
+        there = await stored.lookup(old["stream"], old["time"], old["key"])
+        fresh.update({identity(row): row for row in there})
+        points.insert(0, await stored.points_of(there))
+    by_identity, by_subgroup = _index(points)
+    for row, item in zip(rows, items.tolist(), strict=True):
+        if item in refused:
+            continue
+        reading = fresh.get(identity(row))
+        if reading is None:
+            answers[item] = Verdict("pending")
+            continue
+        number = int(reading["subgroup"])
+        if number == NO_SUBGROUP:
+            point = by_identity.get(identity(reading))
+        else:
+            point = by_subgroup.get((int(reading["stream"]), number))
+        answers[item] = _verdict(reading, point, catalog, alarms)
+    return answers
+
+
+def _of_streams(table: NDArray[np.void], rows: NDArray[np.void]) -> NDArray[np.void]:
+    return table[np.isin(table["stream"], np.unique(rows["stream"]))]
+
+
+def _index(
+    tables: Sequence[NDArray[np.void]],
+) -> tuple[dict[Identity, np.void], dict[Subgroup, np.void]]:
+    by_identity, by_subgroup = {}, {}
+    for table in tables:
+        for point in table:
+            if point["subgroup"] == NO_SUBGROUP:
+                by_identity[identity(point)] = point
+            else:
+                by_subgroup[int(point["stream"]), int(point["subgroup"])] = point
+    return by_identity, by_subgroup
+
+
+def _verdict(
+    reading: np.void, point: np.void | None, catalog: Catalog, alarms: Alarms
+) -> Verdict:
+    violations = _violations(reading, point)
+    shown = None if point is None else _point(point, catalog)
+    entry = catalog.characteristics[catalog.streams[int(reading["stream"])].characteristic]
+    charted = reading["purpose"] == Purpose.PRODUCTION and reading["quality"] != Quality.BAD
+    if violations:
+        numbers = [alarm.id for alarm in alarms.of_stream(int(reading["stream"])) if alarm.active]
+        return Verdict("alarm", shown, violations, numbers)
+    if not charted:
+        return Verdict("not_judged")
+    if point is None:
+        sampled = entry.config.subgroup.every or entry.config.subgroup.every_parts
+        if reading["subgroup"] == NO_SUBGROUP and sampled:
+            return Verdict("ok" if entry.config.spec else "not_judged")
+        return Verdict("pending")
+    if point["flags"] & PointFlag.UNJUDGED:
+        return Verdict("not_judged", shown)
+    return Verdict("ok", shown)
+
+
+def _violations(reading: np.void, point: np.void | None) -> list[Row]:
+    found: list[Row] = []
+    if reading["spec"]:
+        side = "upper" if reading["spec"] > 0 else "lower"
+        found.append({"chart": "spec", "rule": "spec", "side": side})
+    if point is not None and point["violations"]:
+        found += [
+            {"chart": one.chart, "rule": one.rule, "side": one.side}
+            for one in decode(int(point["violations"]))
+        ]
+    return found
+
+
+def _point(point: np.void, catalog: Catalog) -> Row:
+    dispersion = float(point["dispersion"])
+    return {
+        "time": iso(int(point["time"])),
+        "key": int(point["key"]),
+        "statistic": float(point["statistic"]),
+        "dispersion": None if np.isnan(dispersion) else dispersion,
+        "n": float(point["n"]),
+        "version": catalog.versions[int(point["version"])].number,
+        "trial": bool(point["flags"] & PointFlag.TRIAL),
+    }
