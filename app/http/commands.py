@@ -12,15 +12,15 @@ from app.http.problem import Problem
 from app.store.batch import Answered
 
 Text = Annotated[
-    str, StringConstraints(strip_whitespace=True, max_length=2000, pattern=r"^[^\0]*$")
+    str, StringConstraints(strip_whitespace=True, max_length=2000, pattern=r"^[^\x00]*$")
 ]
 Said = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=2000, pattern=r"^[^\0]*$"),
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=2000, pattern=r"^[^\x00]*$"),
 ]
 Person = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[^\0]*$"),
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[^\x00]*$"),
     Field(description="Who does this: stored as declared.", examples=["A. Roth"]),
 ]
 WhoQuery = Annotated[str, Query(min_length=1, max_length=100, description="Who does this.")]

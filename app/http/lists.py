@@ -6,7 +6,7 @@ from app.http.characteristics import found
 from app.http.current import Current
 from app.http.ports import Row
 from app.http.problem import Problem
-from app.http.times import After, Limit, cursor, some_iso, written
+from app.http.times import After, Limit, cursor, iso, some_iso, written
 from app.metrics import SourceState
 
 routes = APIRouter(tags=["operation"])
@@ -74,28 +74,26 @@ async def sources(service: Current) -> Row:
 async def source(service: Current, name: str) -> Row:
     """State, newest reading, clock skew and counters."""
     for state in service.sources():
-        if state.name == name:
+        if state.status.name == name:
             return _source(state)
     raise Problem(404, f'there is no source "{name}"')
 
 
 def _source(state: SourceState) -> Row:
-    counters = state.counters
+    status = state.status
+    skew = status.counters.skew_us
     return {
-        "id": state.name,
+        "id": status.name,
         "kind": state.kind,
-        "state": state.state,
-        "since": some_iso(state.since),
-        "last_error": state.last_error,
-        "attempts": state.attempts,
-        "last_reading_at": some_iso(state.last_reading_at),
-        "skew_s": None if counters.skew_us is None else counters.skew_us / 1e6,
+        "state": status.state,
+        "since": iso(status.since),
+        "last_error": status.last_error,
+        "attempts": status.attempts,
+        "last_reading_at": some_iso(status.last_reading_at),
+        "skew_s": None if skew is None else skew / 1e6,
         "counters": {
-            "messages": counters.messages,
-            "readings": counters.readings,
-            "rejects": counters.rejects,
-            "dropped": counters.dropped,
-            "acknowledged": counters.acknowledged,
+            name: getattr(status.counters, name)
+            for name in ("messages", "readings", "rejects", "dropped", "acknowledged")
         },
     }
 
