@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -52,9 +53,15 @@ def packaged_npm() -> list[str]:
     return [str(home / "bin" / "node"), str(home / "lib/node_modules/npm/bin/npm-cli.js")]
 
 
+@cache
+def npm_command() -> list[str]:
+    """Return how to run npm, found once: the search changes the PATH."""
+    return system_npm() or packaged_npm()
+
+
 def npm(*arguments: str) -> None:
     """Run npm among the screen's sources; a failure ends the program, npm has said why."""
-    done = subprocess.run([*(system_npm() or packaged_npm()), *arguments], cwd=WEB, check=False)
+    done = subprocess.run([*npm_command(), *arguments], cwd=WEB, check=False)
     if done.returncode:
         raise SystemExit(f"npm {' '.join(arguments)} failed")
 
