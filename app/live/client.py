@@ -36,6 +36,7 @@ class Client:
     def __init__(self, websocket: WebSocket, points: Points, clock_ms: Callable[[], int]) -> None:
         self.streams: dict[int, int] = {}  # stream: window
         self.answers: dict[int, int | None] = {}  # streams that wait for theirs, and since when
+        self.fresh: dict[int, int] = {}  # streams answered since the last frame: up to which seq
         self.ready_due = False
         self.cohort: frozenset[int] = frozenset()  # streams that have been answered
         self.cursor = 0  # tick up to which lane B was sent

@@ -133,7 +133,7 @@ class Live:
             if stream is not None and client.streams.pop(stream, None) is not None:
                 client.answers.pop(stream, None)
                 self._shelf.unwatch(stream)
-        client.cohort &= client.streams.keys()
+        client.cohort = client.cohort.intersection(client.streams)
 
     def join(self, client: Client) -> None:
         """A screen has come."""
@@ -158,7 +158,10 @@ class Live:
             return
         key = (client.cohort, client.cursor)
         texts = self._frames.get(key)
-        if texts is None:
+        if client.fresh:
+            texts = list(self._news(client))  # some rows were in its snapshots
+            client.fresh.clear()
+        elif texts is None:
             texts = self._frames[key] = list(self._news(client))
         client.cursor = self._shelf.tick
         yield from texts
@@ -208,8 +211,9 @@ class Live:
             self._waiting.append((tick, series))
         if only_new:
             series.append(rows)
-            for encoded in self._rows.encode(series, rows):
-                series.wait(tick, encoded)
+            seqs = rows["seq"].tolist()
+            for seq, encoded in zip(seqs, self._rows.encode(series, rows), strict=True):
+                series.wait(tick, seq, encoded)
             return
         for i, kind in enumerate(kinds.tolist()):
             self._take_one(series, rows[i : i + 1], KINDS[kind], tick)
@@ -219,14 +223,14 @@ class Live:
     ) -> None:
         if change is None and series.extends(row):
             series.append(row)
-            series.wait(tick, next(self._rows.encode(series, row)))
+            series.wait(tick, series.seq, next(self._rows.encode(series, row)))
             return
         change = change or Change.INSERTED
         series.change(change, row)
-        series.wait(tick, self._rows.update(series, change, row))
+        series.wait(tick, series.seq, self._rows.update(series, change, row))
 
     def _news(self, client: Client) -> Iterator[str]:
-        since = client.cursor
+        since, now = client.cursor, self._shelf.tick
         rows: list[bytes] = []
         after: list[str] = []
         lost: list[Series] = []
@@ -237,7 +241,8 @@ class Live:
             if series.dropped > since:
                 lost.append(series)
                 continue
-            mine = [row for tick, row in series.log if since < tick <= self._shelf.tick]
+            had = client.fresh.get(stream, 0)
+            mine = [row for tick, seq, row in series.log if since < tick <= now and seq > had]
             plain = next((i for i, row in enumerate(mine) if row[0] == ord("{")), len(mine))
             rows += mine[:plain]
             after += [
@@ -282,7 +287,7 @@ class Live:
         client.cohort -= {stream}
 
     def _answers(self, client: Client) -> Iterator[str]:
-        answered = []
+        answered = set()
         for stream, since in list(client.answers.items()):
             series = self._shelf.get(stream)
             window = client.streams[stream]
@@ -291,13 +296,14 @@ class Live:
             if series.queued and series.state is State.LOADED and window > series.window:
                 continue  # a longer past is on its way
             del client.answers[stream]
-            answered.append(stream)
+            answered.add(stream)
+            client.fresh[stream] = series.seq
             missing = None if since is None else series.missing_since(since)
             if missing is None or len(missing) > window:
                 yield self._snap(series, window)
             elif len(missing):
                 yield self._d(list(self._rows.encode(series, missing)))
-        client.cohort |= frozenset(answered) & client.streams.keys()
+        client.cohort |= client.streams.keys() & answered
 
     def _loaded(self, series: Series) -> None:
         for client in self.clients:

@@ -50,7 +50,7 @@ class Series:
         self.owed = False  # what was sent is incomplete: everybody gets a snapshot once loaded
         self.tick = tick  # of the newest row
         self.dropped = -1  # tick of the newest row that no longer waits here
-        self.log: deque[tuple[int, bytes]] = deque()
+        self.log: deque[tuple[int, int, bytes]] = deque()
         self._rows = np.empty(2 * window, POINT)
         self._start = self._end = 0
         self._held: deque[tuple[Change | None, NDArray[np.void]]] = deque(maxlen=CHANGES_HELD)
@@ -147,11 +147,11 @@ class Series:
         points = self.points
         return points[points["seq"] > since]
 
-    def wait(self, tick: int, row: bytes) -> None:
+    def wait(self, tick: int, seq: int, row: bytes) -> None:
         """Keep an encoded row until it was sent."""
         if len(self.log) >= ROWS_WAITING:
             self.dropped = self.log.popleft()[0]
-        self.log.append((tick, row))
+        self.log.append((tick, seq, row))
         self.tick = tick
 
     def restart(self, tick: int) -> None:

@@ -131,7 +131,7 @@ class Judge(msgspec.Struct, frozen=True):
         limits = None if version.limits is None else Limits.from_dict(version.limits)
         size = float((version.definition.get("subgroup") or {}).get("size", 1))
         if limits is not None and size == 1:
-            size = limits.n  # attribute charts: that of the baseline
+            size = float(limits.n)  # attribute charts: that of the baseline
         return cls(version.number, size, limits)
 
 
