@@ -305,7 +305,6 @@ class Batch(msgspec.Struct):
     station_events: list[StationEvent] = []
     audits: list[Audit] = []
     answered: list[Answered] = []
-    plant: dict[str, Any] | None = None  # what holds for the whole plant; None: as it was
     positions: dict[int, dict[str, Any]] = {}  # by source id
     stream_seqs: dict[
         int, tuple[int, int]
