@@ -1,14 +1,15 @@
 """What /metrics tells Prometheus: levels when asked, counters as they run."""
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, get_args
+from typing import get_args
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from collectors.supervisor import SourceStatus, State
+from collectors.reading import Counters
+from collectors.supervisor import State
 
 REGISTRY = CollectorRegistry()
 
@@ -55,11 +56,17 @@ LOOP_LAG = Histogram(
 STATES = get_args(State)
 
 
-class SourceState(NamedTuple):
-    """A source, as its supervisor knows it."""
+class SourceState(msgspec.Struct):
+    """A source as people see it; ``state`` is the supervisor's."""
 
+    name: str
     kind: str
-    status: SourceStatus
+    state: State
+    since: int
+    last_error: str | None = None
+    attempts: int = 0
+    last_reading_at: int | None = None
+    counters: Counters = msgspec.field(default_factory=Counters)
 
 
 class Gauges(msgspec.Struct):
@@ -135,7 +142,7 @@ class _Levels:
                 ("acknowledged", "Messages acknowledged"),
             )
         }
-        for _, source in self._sources:
+        for source in self._sources:
             for one in STATES:
                 state.add_metric([source.name, one], float(source.state == one))
             if source.counters.skew_us is not None:

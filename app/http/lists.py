@@ -74,25 +74,24 @@ async def sources(service: Current) -> Row:
 async def source(service: Current, name: str) -> Row:
     """State, newest reading, clock skew and counters."""
     for state in service.sources():
-        if state.status.name == name:
+        if state.name == name:
             return _source(state)
     raise Problem(404, f'there is no source "{name}"')
 
 
 def _source(state: SourceState) -> Row:
-    status = state.status
-    skew = status.counters.skew_us
+    skew = state.counters.skew_us
     return {
-        "id": status.name,
+        "id": state.name,
         "kind": state.kind,
-        "state": status.state,
-        "since": iso(status.since),
-        "last_error": status.last_error,
-        "attempts": status.attempts,
-        "last_reading_at": some_iso(status.last_reading_at),
+        "state": state.state,
+        "since": iso(state.since),
+        "last_error": state.last_error,
+        "attempts": state.attempts,
+        "last_reading_at": some_iso(state.last_reading_at),
         "skew_s": None if skew is None else skew / 1e6,
         "counters": {
-            name: getattr(status.counters, name)
+            name: getattr(state.counters, name)
             for name in ("messages", "readings", "rejects", "dropped", "acknowledged")
         },
     }

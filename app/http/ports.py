@@ -11,7 +11,7 @@ from starlette.websockets import WebSocket
 
 from app.catalog import Catalog
 from app.metrics import Gauges, SourceState
-from app.plantfile import Plant, PlantSection
+from app.plantfile import PlantSection
 from app.settings import Settings
 from app.store.batch import Alarm, AlarmChange, Batch
 from collectors.reading import Delivery, Outcome, Receipt
@@ -86,8 +86,8 @@ class Unit(Protocol):
         """Keep an alarm's next state and the lines of its history."""
         ...
 
-    def put_plant(self, plant: Plant) -> None:
-        """Keep what holds for the whole plant, its sources and its announcements."""
+    def put_plant(self, section: PlantSection, announce: Sequence[Any]) -> None:
+        """Keep what holds for the whole plant."""
         ...
 
 
@@ -183,14 +183,40 @@ class LiveSocket(Protocol):
 class Service(Protocol):
     """The running service, as the routes see it."""
 
-    settings: Settings
-    clock: Clock
-    catalog: Catalog
-    records: Records
-    live: LiveSocket
-    build: str
-    """Names what is running; a screen of another build reloads."""
-    plant: PlantSection
+    @property
+    def settings(self) -> Settings:
+        """What the installation set."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """Microseconds since 1970."""
+        ...
+
+    @property
+    def catalog(self) -> Catalog:
+        """What is configured."""
+        ...
+
+    @property
+    def records(self) -> Records:
+        """Questions to the database."""
+        ...
+
+    @property
+    def live(self) -> LiveSocket:
+        """The live fan-out."""
+        ...
+
+    @property
+    def build(self) -> str:
+        """Names what is running; a screen of another build reloads."""
+        ...
+
+    @property
+    def plant(self) -> PlantSection:
+        """What holds for the whole plant."""
+        ...
 
     async def emit(self, delivery: Delivery, *, wait: bool = True) -> Receipt:
         """Hand readings to the intake."""

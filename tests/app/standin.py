@@ -1,7 +1,7 @@
 """A service in memory that provides what the HTTP routes ask for, through the same protocol."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,14 +11,13 @@ from starlette.websockets import WebSocket
 
 from app.catalog import Catalog, Source
 from app.characteristic import CharacteristicConfig
-from app.http.ports import Answer, DatabaseAway, Health, Row, Service, Unit, Verdict
+from app.http.ports import Answer, DatabaseAway, Health, LiveSocket, Row, Service, Unit, Verdict
 from app.metrics import Gauges, SourceState
-from app.plantfile import Plant, PlantSection
+from app.plantfile import PlantSection
 from app.settings import Settings
 from app.store.batch import Alarm, AlarmChange, Batch
 from app.store.rows import POINT, READING
 from collectors.reading import Counters, Delivery, IntakeFull, Outcome, Receipt
-from collectors.supervisor import SourceStatus
 
 START = 1_763_892_000_000_000
 
@@ -36,7 +35,7 @@ class Clock:
 class MemoryUnit:
     def __init__(self, service: "StandIn") -> None:
         self.batch = Batch(id=1, at=service.clock())
-        self.plant: Plant | None = None
+        self.plant: PlantSection | None = None
         self._service = service
         self._given: dict[str, int] = {}
 
@@ -58,8 +57,8 @@ class MemoryUnit:
         self.batch.alarm_changes += changes
         return alarm
 
-    def put_plant(self, plant: Plant) -> None:
-        self.plant = plant
+    def put_plant(self, section: PlantSection, announce: Sequence[Any]) -> None:
+        self.plant = section
 
 
 class MemoryRecords:
@@ -182,10 +181,11 @@ class StandIn:
 
     def __init__(self, settings: Settings, *configs: CharacteristicConfig) -> None:
         self.settings = settings
-        self.clock = Clock()
+        self.time = Clock()
+        self.clock: Callable[[], int] = self.time
         self.catalog = Catalog()
         self.records = MemoryRecords()
-        self.live = SilentLive()
+        self.live: LiveSocket = SilentLive()
         self.build = "test"
         self.plant = PlantSection(name="Plant 1", timezone="Europe/Berlin")
         self.deliveries: list[Delivery] = []
@@ -257,10 +257,10 @@ class StandIn:
             self.records.answers[answer.key] = Answer(answer.request_hash, answer.response)
         self.records.audit_rows += batch.audits
         if unit.plant is not None:
-            self.plant = unit.plant.plant
+            self.plant = unit.plant
 
     def sources(self) -> list[SourceState]:
-        return [SourceState("http", SourceStatus("http", Counters(messages=3), "up", START))]
+        return [SourceState("http", "http", "up", START, counters=Counters(messages=3))]
 
     def health(self) -> Health:
         away = self.records.away

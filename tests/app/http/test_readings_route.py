@@ -169,7 +169,7 @@ async def test_without_time_a_repeat_needs_its_key(client, service):
 
     head = {"idempotency-key": "shift-1"}
     first = await post(client, item, headers=head)
-    service.clock.now += 5_000_000
+    service.time.now += 5_000_000
     again = await post(client, item, headers=head)
     assert first.json()["accepted"] == 1
     assert again.json() == {**first.json(), "accepted": 0, "duplicates": 1}
@@ -180,7 +180,7 @@ async def test_without_time_a_repeat_needs_its_key(client, service):
 async def test_a_repeat_is_known_after_a_restart(client, service, connected):
     item, head = {"characteristic": "bore", "value": 1}, {"idempotency-key": "k"}
     await post(client, item, headers=head)
-    service.clock.now += 60_000_000
+    service.time.now += 60_000_000
     async with connected(service) as restarted:
         again = await post(restarted, item, headers=head)
     assert again.json()["duplicates"] == 1
