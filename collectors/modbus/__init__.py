@@ -1,0 +1,1 @@
+"""Modbus TCP: PLCs and gauges whose values lie in registers."""

@@ -1,0 +1,178 @@
+"""Registers to values and back: types, orders, shortest decimals, scales."""
+
+import math
+import struct
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from itertools import starmap
+from operator import itemgetter
+from typing import NamedTuple
+
+import numpy as np
+
+from collectors.modbus.config import Order, width
+
+Value = int | float | bool | str
+
+CODES = {
+    "int16": "h",
+    "uint16": "H",
+    "int32": "i",
+    "uint32": "I",
+    "int64": "q",
+    "uint64": "Q",
+    "float32": "f",
+    "float64": "d",
+    "bit": "H",
+}
+FEW = 6  # below this many a loop beats numpy
+EASY = (1e-3, 1e6)  # where powers of ten up to 1e12 reach every digit of a float32
+POWERS = np.array([float(f"1e{n}") for n in range(13)])
+
+
+class Field(NamedTuple):
+    """A value's place within a block."""
+
+    address: int
+    type: str
+    order: Order = "ABCD"
+    bit: int | None = None
+
+
+def shortest(value: float) -> float:
+    """The double of the shortest decimal that reads back as the same float32: 25.02, not 25.0200005."""
+    return float(str(np.float32(value))) if math.isfinite(value) else value
+
+
+def shortest_all(values: Sequence[float]) -> list[float]:
+    """``shortest`` for many values at once."""
+    if len(values) < FEW:
+        return [shortest(value) for value in values]
+    single = np.array(values, np.float32)
+    exact = single.astype(np.float64)
+    size = np.abs(exact)
+    easy = (size >= EASY[0]) & (size < EASY[1])
+    size[~easy] = 1.0
+    lead = np.floor(np.log10(size)).astype(np.int64)
+    lead += size >= 10.0 ** (lead + 1)  # where the logarithm was rounded across a power of ten
+    lead -= size < 10.0**lead
+    open_ = easy.copy()
+    # Six digits always survive a float32, so the first number of digits that reads back is the least.
+    for digits in (6, 7, 8, 9):
+        scale = POWERS[digits - 1 - lead]
+        candidate = np.rint(np.where(easy, exact, 0.0) * scale) / scale
+        found = open_ & (candidate.astype(np.float32) == single)
+        exact[found] = candidate[found]
+        open_ &= ~found
+        if not open_.any():
+            break
+    result: list[float] = exact.tolist()
+    for index in np.flatnonzero(open_ | ~easy).tolist():
+        result[index] = shortest(values[index])
+    return result
+
+
+def text(raw: bytes) -> str:
+    """A string as PLCs write it: up to the first NUL, without the blanks that fill it."""
+    return raw.split(b"\0", 1)[0].decode("utf-8", "replace").strip()
+
+
+def places(field: Field) -> list[int]:
+    """Byte positions, counted from the field's own register, that put it in big-endian order."""
+    words = list(range(width(field.type)))
+    if field.order in ("CDAB", "DCBA"):
+        words.reverse()
+    low, high = (1, 0) if field.order in ("BADC", "DCBA") else (0, 1)
+    return [2 * word + side for word in words for side in (low, high)]
+
+
+class Layout:
+    """The fields of one block of registers, taken out in a few calls for all of them."""
+
+    def __init__(self, start: int, count: int, fields: Sequence[Field]) -> None:
+        self._image = struct.Struct(f">{count}H")
+        slots: list[int] = []
+        positions: list[int] = []
+        code = ">"
+        for slot, field in sorted(enumerate(fields), key=lambda one: one[1].address):
+            shift = 2 * (field.address - start)
+            positions += [shift + place for place in places(field)]
+            code += CODES.get(field.type) or f"{2 * width(field.type)}s"
+            slots.append(slot)
+        # Overlapping fields are fine: every field has its own copy of its bytes.
+        self._gather = itemgetter(*positions) if positions != list(range(2 * count)) else None
+        self._unpack = struct.Struct(code).unpack
+        order = [slots.index(slot) for slot in range(len(fields))]
+        self._sorted = order if order != list(range(len(fields))) else None
+        self._float32 = [slot for slot, field in enumerate(fields) if field.type == "float32"]
+        self._all_float32 = len(self._float32) == len(fields)
+        self._strings = [
+            (slot, int(field.type[7:-1]))
+            for slot, field in enumerate(fields)
+            if field.type.startswith("string")
+        ]
+        self._bits = [
+            (slot, field.bit or 0) for slot, field in enumerate(fields) if field.type == "bit"
+        ]
+
+    def values(self, registers: Sequence[int]) -> list[Value]:
+        """The fields' values, in the order in which the fields were given."""
+        image = self._image.pack(*registers)
+        found = list(self._unpack(image if self._gather is None else bytes(self._gather(image))))
+        if self._sorted is not None:
+            found = [found[place] for place in self._sorted]
+        if self._all_float32:
+            return shortest_all(found)  # type: ignore[return-value]
+        for slot, value in zip(
+            self._float32, shortest_all([found[slot] for slot in self._float32]), strict=True
+        ):
+            found[slot] = value
+        for slot, length in self._strings:
+            found[slot] = text(found[slot][:length])
+        for slot, bit in self._bits:
+            found[slot] = bool(found[slot] >> bit & 1)
+        return found
+
+
+def decode(registers: Sequence[int], word_type: str, order: Order = "ABCD") -> Value:
+    """One value from its registers."""
+    return Layout(0, len(registers), [Field(0, word_type, order, 0)]).values(registers)[0]
+
+
+def encode(value: Value, word_type: str, order: Order = "ABCD") -> list[int]:
+    """The registers that hold a value: what the device does.
+
+    Raises:
+        ValueError: the value does not fit in the type.
+    """
+    if word_type.startswith("string"):
+        length = int(word_type[7:-1])
+        raw = str(value).encode()
+        if len(raw) > length:
+            raise ValueError(f"{value!r} is longer than {length} bytes")
+        raw = raw.ljust(2 * width(word_type), b"\0")
+    else:
+        try:
+            raw = struct.pack(f">{CODES[word_type]}", value)
+        except (struct.error, OverflowError) as error:
+            raise ValueError(f"{value!r} does not fit in a {word_type}") from error
+    swapped = bytearray(len(raw))
+    for byte, place in zip(raw, places(Field(0, word_type, order)), strict=True):
+        swapped[place] = byte
+    return list(
+        starmap(lambda high, low: high << 8 | low, zip(swapped[::2], swapped[1::2], strict=True))
+    )
+
+
+def scaling(scale: float, offset: float) -> Callable[[float], float]:
+    """The function ``raw * scale + offset`` in decimal: 24900 * 0.001 is 24.9, not 24.900000000000002."""
+    if scale == 1.0 and offset == 0.0:
+        return float
+    by, plus = Decimal(repr(scale)), Decimal(repr(offset))
+
+    def scaled(raw: float) -> float:
+        if not math.isfinite(raw):
+            return raw
+        return float((Decimal(raw) if isinstance(raw, int) else Decimal(repr(raw))) * by + plus)
+
+    return scaled
