@@ -37,7 +37,7 @@ def _pointer(text: str) -> str:
 def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (OSError, ValueError) as error:
+    except (KeyError, OSError, ValueError) as error:
         raise ValueError(
             f'"{name}" is no time zone; write one such as "Europe/Berlin" or "UTC"'
         ) from error

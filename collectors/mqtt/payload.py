@@ -157,4 +157,5 @@ def _text(payload: bytes) -> str | None:
         text = payload.decode("utf-8").strip()
     except UnicodeDecodeError:
         return None
-    return text if len(text) <= 64 and text.isprintable() else None
+    plain = 0 < len(text) <= 64 and text.isprintable() and text[0] not in '[{"'
+    return text if plain else None

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Literal
 
 import aiomqtt
-from paho.mqtt.client import Client as PahoClient
 from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, MQTTMessage
+from paho.mqtt.client import Client as PahoClient
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
