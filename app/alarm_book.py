@@ -76,6 +76,7 @@ class AlarmBook:
 
     def __init__(self) -> None:
         self.ids = Ids()
+        self.channels: tuple[str, ...] = ()
         self._held: dict[Key, Held] = {}
         self._keys: dict[int, Key] = {}  # by alarm
         self._touchy: dict[AlarmClass, NDArray[np.bool_]] = {
@@ -210,7 +211,9 @@ class AlarmBook:
         ``standing`` counts per open alarm its events that are not withdrawn; without it only the
         open ones are known, and an alarm can be withdrawn for fewer corrections than it should.
         """
+        channels = self.channels
         self.__init__()  # type: ignore[misc]
+        self.channels = channels
         self.ids = msgspec.structs.replace(ids)
         held: dict[Key, Held] = {}
         open_events: dict[Key, dict[Signal, Event]] = {}

@@ -177,7 +177,9 @@ class AlarmRows:
             if not page and not _answers(change, alarm):
                 continue
             self.book.ids.outbox += 1
-            row = announcement(self.book.ids.outbox, change, alarm, page=page)
+            row = announcement(
+                self.book.ids.outbox, change, alarm, page=page, channels=self.book.channels
+            )
             self._batch.outbox.append(row)
 
     def write_closed(self, done: Step) -> Alarm:

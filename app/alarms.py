@@ -76,6 +76,27 @@ class Alarms:
         """Streams that are known to be silent, and lost sources as negative numbers."""
         return {key.stream for key in self._book.open_keys("silent")}
 
+    def summary(self) -> dict[str, int | None]:
+        """The plant in four numbers, for a stack light: how many, and the worst priority."""
+        found = self._book.alarms()
+        unseen = [a.priority for a in found if a.state in {"unack", "rtn_unack", "withdrawn"}]
+        active = [a.priority for a in found if a.active and a.state != "shelved"]
+        return {
+            "unseen": len(unseen),
+            "active": len(active),
+            "worst_unseen": min(unseen, default=None),
+            "worst_active": min(active, default=None),
+        }
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The channels that new announcements are for; those of Announcer.channels."""
+        return self._book.channels
+
+    @channels.setter
+    def channels(self, names: tuple[str, ...]) -> None:
+        self._book.channels = names
+
     @property
     def ids(self) -> Ids:
         """The highest numbers given so far."""

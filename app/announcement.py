@@ -1,5 +1,6 @@
 """What leaves the plant's screens: an alarm and its changes as JSON, as the API spells them too."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -47,8 +48,13 @@ def alarm_json(alarm: Alarm) -> dict[str, Any]:
     }
 
 
-def announcement(number: int, change: AlarmChange, alarm: Alarm, *, page: bool) -> Outbox:
-    """The row of the outbox for one change; ``page`` says that somebody is to be called."""
+def announcement(
+    number: int, change: AlarmChange, alarm: Alarm, *, page: bool, channels: Sequence[str]
+) -> Outbox:
+    """The row of the outbox for one change; ``page`` says that somebody is to be called.
+
+    ``channels`` are those configured now: one that is added later does not get old alarms.
+    """
     return Outbox(
         id=number,
         alarm=alarm.id,
@@ -61,5 +67,6 @@ def announcement(number: int, change: AlarmChange, alarm: Alarm, *, page: bool) 
             "who": change.who,
             "text": change.text,
             "alarm": alarm_json(alarm),
+            "channels": list(channels),
         },
     )
