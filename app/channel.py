@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final, Literal, Protocol, Self
 from urllib.parse import urlsplit
 
 import msgspec
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, SerializationInfo, field_serializer, model_validator
 
 from app.characteristic import Frozen
 from app.duration import UNITS, Duration
@@ -51,7 +51,8 @@ class Announce(Frozen):
     @model_validator(mode="after")
     def _of_its_kind(self) -> Self:
         strange = OF_MQTT if self.kind == "webhook" else OF_WEBHOOKS
-        wrong = sorted(strange & self.model_fields_set)
+        fields = type(self).model_fields
+        wrong = sorted(name for name in strange if getattr(self, name) != fields[name].default)
         if wrong:
             raise ValueError(f'{", ".join(wrong)}: not for kind "{self.kind}"; remove it')
         if self.kind == "webhook":
@@ -87,6 +88,12 @@ class Announce(Frozen):
             raise ValueError("password and password_file are both given; keep password_file")
         if self.tls is not None and parts.scheme not in SECURE:
             raise ValueError("tls is given, but the url is not encrypted; write mqtts://")
+
+    @field_serializer("secret", "password", when_used="unless-none")
+    def _masked(self, secret: SecretStr, info: SerializationInfo) -> str:
+        # Stored with the plant it must come back as it was; everywhere else it is hidden.
+        shown = bool(info.context and info.context.get("secrets"))
+        return secret.get_secret_value() if shown else str(secret)
 
     @property
     def takes_alarms(self) -> bool:

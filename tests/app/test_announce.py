@@ -442,3 +442,10 @@ async def test_a_wrong_password_is_said_and_tried_again(start_mosquitto, tmp_pat
 def test_a_channel_that_cannot_work_is_refused_with_a_sentence(raw, said):
     with pytest.raises(ValidationError, match=said.replace("+", r"\+")):
         Announce.model_validate({"id": "x", **raw})
+
+
+def test_a_channel_comes_back_from_the_store_as_it_was():
+    config = line("mqtts://broker", username="andon", password="hunter2", tls={}, timeout="2s")
+    assert "hunter2" not in str(config.model_dump(mode="json"))
+    stored = config.model_dump(mode="json", context={"secrets": True})
+    assert Announce.model_validate(stored) == config
