@@ -46,6 +46,7 @@ class Catalog:
         self.versions: dict[int, Version] = {}
         self.sources: dict[str, Source] = {}
         self.plant: dict[str, Any] = {}
+        self.revision = 0  # counts changes of characteristics
         self._names: dict[str, Characteristic] = {}
         self._stream_ids: dict[tuple[int, tuple[str, ...]], int] = {}
         self._stream_names: dict[str, int] = {}
@@ -87,6 +88,7 @@ class Catalog:
             for name in [name for name, other in self._names.items() if other.id == number]:
                 del self._names[name]
         self.characteristics[number] = entry
+        self.revision += 1
         self._next_characteristic = max(self._next_characteristic, number + 1)
         if not retired:
             for name in (config.id, *config.aliases):

@@ -1,20 +1,21 @@
 """Makes batches durable: in the database, or in the spool while the database is away."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Literal, Protocol
 
 import structlog
 
+from app.http.ports import DatabaseAway
 from app.store.batch import Batch
-from app.store.errors import StoreLost, StoreRefused
+from app.store.errors import StoreError, StoreLost
 from app.store.spool import Spool
-from collectors.supervisor import backoff
+from collectors.backoff import backoff
+from collectors.reading import Delivery
 
 log = structlog.get_logger(__name__)
 
 Durable = Literal["database", "spool"]
-SNAPSHOT_EVERY_S = 60.0
 
 
 class Writer(Protocol):
@@ -29,13 +30,6 @@ class Writer(Protocol):
         ...
 
 
-class DatabaseAway(Exception):  # noqa: N818 - it names what happened
-    """What people change needs the database, and that is away."""
-
-    def __init__(self) -> None:
-        super().__init__("the database is away: measuring goes on, changes have to wait")
-
-
 class Journal:
     """One order of batches, whether the database answers or not.
 
@@ -43,9 +37,10 @@ class Journal:
     written in their order when it is back, and new ones queue behind them.
     """
 
-    def __init__(self, store: Writer, spool: Spool, lock: asyncio.Lock) -> None:
+    def __init__(self, store: Writer, spool: Spool, aside: Spool, lock: asyncio.Lock) -> None:
         self._store = store
         self._spool = spool
+        self._aside = aside
         self._lock = lock
         self.away = False
         self.snapshot: Callable[[], bytes] = bytes
@@ -72,6 +67,10 @@ class Journal:
                 self._spool.note_committed(batch.id)
                 return "database"
         first = self._spool.depth() == 0
+        if batch.unjudged:
+            # Kept first: should we end here, they are sent again and found to be duplicates.
+            aside, batch.unjudged = Batch(batch.id, batch.at, unjudged=batch.unjudged), []
+            await asyncio.to_thread(self._aside.append, aside)
         batch.aftermath = self.aftermath(batch)
         await asyncio.to_thread(self._spool.append, batch)
         self.last = batch.id
@@ -109,6 +108,7 @@ class Journal:
                 self._left.clear()
                 await self._left.wait()
             waits = backoff(first_s=0.5, cap_s=5.0)
+            refused = ""
             while self.away:
                 await asyncio.sleep(next(waits))
                 try:
@@ -116,8 +116,10 @@ class Journal:
                     await self._come_back()
                 except StoreLost:
                     continue
-                except StoreRefused as error:
-                    log.error("the database refuses a spooled batch", error=str(error))  # noqa: TRY400 - a sentence says it
+                except StoreError as error:
+                    if str(error) != refused:
+                        refused = str(error)
+                        log.error("the spool cannot drain", error=refused)  # noqa: TRY400
 
     async def drain(self) -> int:
         """Write what the spool holds, oldest first; returns how many batches that were."""
@@ -133,9 +135,19 @@ class Journal:
         written = await self.drain()
         async with self._lock:
             written += await self.drain()
-            await self.returned()
             self.away = False
+            try:
+                await self.returned()
+            except StoreLost:
+                self.away = True
+                raise
         log.info("database back", batches=written)
+
+    async def set_aside(self) -> AsyncIterator[list[Delivery]]:
+        """What was stored without a verdict, oldest first; each is forgotten when the next is taken."""
+        while (batch := await asyncio.to_thread(self._aside.peek)) is not None:
+            yield batch.unjudged
+            await asyncio.to_thread(self._aside.drop, batch.id)
 
 
 async def _nothing() -> None:

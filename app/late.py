@@ -170,7 +170,7 @@ class LateReadings:
         version = engine.versions_i[version_row]
         state = engine.integers[stream]
         if row["received_at"] > state[loop.RECEIVED]:
-            state[loop.RECEIVED] = row["received_at"]
+            state[loop.RECEIVED], state[loop.SOURCE] = row["received_at"], row["source"]
         charted = row["purpose"] == Purpose.PRODUCTION and row["quality"] != Quality.BAD
         if not charted:
             row["subgroup"] = NO_SUBGROUP

@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -22,7 +21,7 @@ from app.late import Changes, LateReadings
 from app.store.batch import Alarm, Batch, GapRow, Quarantined
 from app.store.errors import DuplicateKey, SpoolFull, StoreLost, StoreRefused
 from app.store.rows import POINT, READING, PointFlag, ReadingFlag
-from collectors.reading import Delivery, Outcome
+from collectors.reading import Delivery, Outcome, Reading
 from rules import stream as loop
 
 log = structlog.get_logger(__name__)
@@ -236,8 +235,7 @@ class Pipeline:
             for stream in sorted(slow)
         ]
         if unjudged.any():
-            rows["flags"][unjudged] |= ReadingFlag.UNJUDGED
-            batch.unjudged = rows[unjudged]
+            batch.unjudged = _unjudged(deliveries, admitted, unjudged)
         batch.readings = rows[stored]
         batch.points = _joined([points, *(change.added for change in changes)])
         batch.changed_points = _joined([change.changed for change in changes])
@@ -409,11 +407,40 @@ class Pipeline:
             if self._engine.integers[stream, loop.SEQ] >= TRIAL_POINTS:
                 self.wants_trial(stream)
 
-    @asynccontextmanager
-    async def between_batches(self) -> AsyncIterator[None]:
-        """Nothing is judged while this is held."""
+    async def judge_set_aside(self) -> None:
+        """Judge what was stored without a verdict; the caller holds the lock."""
+        async for deliveries in self._journal.set_aside():
+            await self._commit(deliveries)
+            if self._journal.away:
+                return  # they are set aside again
+
+    async def alone(self, fill: Callable[[Batch], None]) -> None:
+        """A batch that comes from no source; ``fill`` puts alarms and the like into it."""
         async with self._lock:
-            yield
+            batch = Batch(id=self._journal.last + 1, at=self._clock())
+            mark = self._alarms.mark()
+            try:
+                fill(batch)
+                durable = await self._journal.commit(batch)
+            except BaseException:
+                self._alarms.rollback(mark)
+                raise
+            self.committed(batch, durable)
+
+
+def _unjudged(
+    deliveries: list[Delivery], admitted: Admitted, unjudged: NDArray[np.bool_]
+) -> list[Delivery]:
+    """The readings that have to wait for their verdict, as they were delivered."""
+    chosen: dict[int, list[Reading]] = {}
+    for i in np.flatnonzero(unjudged).tolist():
+        number = int(admitted.delivery[i])
+        reading = deliveries[number].readings[admitted.item[i]]
+        chosen.setdefault(number, []).append(reading)
+    return [
+        Delivery(deliveries[number].source, deliveries[number].received_at, readings)
+        for number, readings in chosen.items()
+    ]
 
 
 def _fail(waiting: list[Waiting], error: Exception) -> None:

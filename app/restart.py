@@ -18,7 +18,7 @@ from rules import stream as loop
 class Remains(NamedTuple):
     """What the store holds of the near past, all ascending by stream, time and key."""
 
-    newest: NDArray[np.void]  # stream, time, key, received_at of each stream's newest reading
+    newest: NDArray[np.void]  # stream, time, key, received_at, source of each stream's newest reading
     points: NDArray[np.void]  # the newest points of each stream
     readings: NDArray[np.void]  # those since each stream's newest point began, and any without one
     tags: Mapping[int, Mapping[str, str]]  # of the contexts of these readings
@@ -65,6 +65,7 @@ def _bring_back_newest(engine: Engine, remains: Remains) -> None:
     engine.integers[streams, loop.NEWEST_TIME] = remains.newest["time"]
     engine.integers[streams, loop.NEWEST_KEY] = remains.newest["key"]
     engine.integers[streams, loop.RECEIVED] = remains.newest["received_at"]
+    engine.integers[streams, loop.SOURCE] = remains.newest["source"]
 
 
 def _bring_back_version(engine: Engine, stream: int, last: np.void | None) -> None:

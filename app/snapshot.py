@@ -160,6 +160,28 @@ class State:
         )
         self._rest(state)
 
+    def take(self, batch: Batch) -> list[str]:
+        """Put in force what people changed in a committed batch; the characteristics concerned."""
+        catalog, engine = self._catalog, self._engine
+        concerned = {version.characteristic for version in batch.versions}
+        for row in batch.characteristics:
+            config = CharacteristicConfig.model_validate(row.config)
+            catalog.put_characteristic(row.id, config, retired=row.retired_at is not None)
+            concerned.add(row.id)
+        for version in batch.versions:
+            catalog.put_version(version)
+        for source in batch.sources:
+            known = catalog.sources.get(source.name)
+            position = known.position if known else None
+            catalog.put_source(Source(source.id, source.name, position))
+        if batch.plant is not None:
+            catalog.plant = batch.plant
+        engine.ensure()
+        for number in concerned:
+            for stream in catalog.streams_of(number):
+                engine.enter_version(stream)
+        return [catalog.characteristics[number].name for number in sorted(concerned)]
+
     def _rest(self, state: Snapshot | Aftermath) -> None:
         self._alarms.from_bytes(state.alarms)
         self._late.filling.clear()

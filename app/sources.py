@@ -80,22 +80,10 @@ class Sources:
 
     def states(self) -> list[SourceState]:
         """Every source as people see it."""
-        found = []
-        for name, supervisor in self._supervisors.items():
-            status = supervisor.status
-            found.append(
-                SourceState(
-                    name=name,
-                    kind=self._configs[name].kind,
-                    state=status.state,
-                    since=status.since,
-                    last_error=status.last_error,
-                    attempts=status.attempts,
-                    last_reading_at=status.last_reading_at,
-                    counters=status.counters,
-                )
-            )
-        return found
+        return [
+            SourceState(self._configs[name].kind, supervisor.status)
+            for name, supervisor in self._supervisors.items()
+        ]
 
     async def advice(self) -> list[str]:
         """What ``andon check`` says about each source."""

@@ -1,13 +1,11 @@
 """One act of a person: a batch that is committed when the act is done, or not at all."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
-
 from app.alarm_step import Step
 from app.alarms import Alarms
 from app.catalog import Catalog
-from app.plantfile import PlantSection
-from app.store.batch import Alarm, AlarmChange, Batch
+from app.plantfile import Plant
+from app.store.batch import Alarm, AlarmChange, Batch, Source
 
 OTHERS = ("source", "audit", "boundary", "station_event")
 
@@ -25,11 +23,13 @@ class Unit:
     ) -> None:
         self.batch = batch
         self._alarms = alarms
+        self._catalog = catalog
         self._closed = closed
         self.highest = {
+            **dict.fromkeys(OTHERS, 0),
+            **highest,
             "characteristic": catalog.next_characteristic() - 1,
             "version": catalog.next_version() - 1,
-            **highest,
         }
 
     def number(self, of: str) -> int:
@@ -45,22 +45,17 @@ class Unit:
         """Keep an alarm's next state and the lines of its history."""
         return self._alarms.take(self.batch, Step(alarm, list(changes)), self.batch.at)
 
-    def put_plant(self, section: PlantSection, announce: Sequence[Any]) -> None:
-        """Keep what holds for the whole plant."""
+    def put_plant(self, plant: Plant) -> None:
+        """Keep what holds for the whole plant, and a number for each source."""
+        known = {source.name for source in self._catalog.sources.values()}
+        for config in plant.sources:
+            if config.id not in known:
+                row = config.model_dump(mode="json")
+                self.batch.sources.append(
+                    Source(self.number("source"), config.id, config.kind, row)
+                )
         self.batch.plant = {
-            "section": section.model_dump(mode="json"),
-            "announce": [one.model_dump(mode="json") for one in announce],
+            "section": plant.plant.model_dump(mode="json"),
+            "sources": [one.model_dump(mode="json") for one in plant.sources],
+            "announce": [one.model_dump(mode="json") for one in plant.announce],
         }
-
-    def changes_configuration(self) -> bool:
-        """Whether more than alarms and audits is touched."""
-        batch = self.batch
-        return bool(
-            batch.characteristics or batch.versions or batch.sources or batch.plant is not None
-        )
-
-
-def copied(highest: dict[str, int]) -> dict[str, int]:
-    """The numbers that a unit may go on from."""
-    return {name: highest.get(name, 0) for name in OTHERS}
-

@@ -40,8 +40,9 @@ NAME_HOLDS = 86_400_000_000
     SAMPLE_COUNT,
     SLOT,  # row of the open subgroup's values
     RECEIVED,
-) = range(20)
-INTEGERS = 20
+    SOURCE,  # of the newest arrival
+) = range(21)
+INTEGERS = 21
 
 PREVIOUS = 0  # the value before, for the moving range
 FLOATS = 1
@@ -249,6 +250,7 @@ def advance(
             return c, made
         if rows[i].received_at > state[RECEIVED]:
             state[RECEIVED] = rows[i].received_at
+            state[SOURCE] = rows[i].source
         row = state[VERSION]
         version, line = tables[0][row], tables[1][row]
         named = rows[i].flags & READING_NAMED != 0

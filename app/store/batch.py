@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.store.rows import POINT, READING
+from collectors.reading import Delivery
 
 AlarmClass = Literal["spec", "control", "silent", "missed"]
 AlarmState = Literal[
@@ -280,7 +281,7 @@ class Batch(msgspec.Struct):
     epoch: int = 0  # of the database it was built for; 0: any
     readings: NDArray[np.void] = msgspec.field(default_factory=no_readings)  # new ones
     changed_readings: NDArray[np.void] = msgspec.field(default_factory=no_readings)  # by identity
-    unjudged: NDArray[np.void] = msgspec.field(default_factory=no_readings)  # for the spool alone
+    unjudged: list[Delivery] = []  # what could not be looked up; for the spool alone
     points: NDArray[np.void] = msgspec.field(default_factory=no_points)  # new ones
     changed_points: NDArray[np.void] = msgspec.field(
         default_factory=no_points

@@ -7,7 +7,7 @@ import sqlite3
 import struct
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -133,11 +133,29 @@ class Spool:
             raise SpoolBroken(f"{self.path}: batch {number} is damaged on the disk")
         return unpack(packed)
 
+    def after(self, number: int) -> Iterator[Batch]:
+        """The batches that came after this one, oldest first."""
+        with self._turn:
+            ids = self._ask(
+                lambda file: file.execute(
+                    "SELECT id FROM batch WHERE id > ? ORDER BY id", (number,)
+                ).fetchall()
+            )
+        for (one,) in ids:
+            with self._turn:
+                packed = self._ask(
+                    lambda file, one=one: file.execute(  # type: ignore[misc]
+                        "SELECT packed FROM batch WHERE id = ?", (one,)
+                    ).fetchone()
+                )
+            yield unpack(packed[0])
+
     def drop(self, number: int) -> None:
         """Forget this batch and those before it, once they are in the database."""
         with self._turn:
-            self._ask(lambda file: _drop(file, number))
-            self._count()
+            dropped, freed, self._oldest = self._ask(lambda file: _drop(file, number))
+            self._depth -= dropped
+            self._bytes -= freed
 
     def depth(self) -> int:
         """How many batches wait."""
@@ -149,7 +167,7 @@ class Spool:
 
     def newest(self) -> int:
         """The id of the newest batch that waits, or 0."""
-        return self._newest
+        return self._newest if self._depth else 0
 
     def age(self, now: int) -> float:
         """Seconds since the oldest waiting batch was made; 0 when none waits."""
@@ -241,16 +259,19 @@ def _execute(file: sqlite3.Connection, statement: str, values: tuple[Any, ...]) 
     file.execute(statement, values)
 
 
-def _drop(file: sqlite3.Connection, number: int) -> None:
+def _drop(file: sqlite3.Connection, number: int) -> tuple[int, int, int | None]:
     # not worth an fsync: a batch that comes back is found to be in the database
     file.execute("PRAGMA synchronous = NORMAL")
     try:
-        file.execute("DELETE FROM batch WHERE id <= ?", (number,))
-        if not file.execute("SELECT EXISTS (SELECT 1 FROM batch)").fetchone()[0]:
+        gone = "DELETE FROM batch WHERE id <= ? RETURNING length(packed)"
+        sizes = [size for (size,) in file.execute(gone, (number,)).fetchall()]
+        oldest = file.execute("SELECT at FROM batch ORDER BY id LIMIT 1").fetchone()
+        if oldest is None:
             file.execute("PRAGMA incremental_vacuum").fetchall()
             file.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     finally:
         file.execute("PRAGMA synchronous = FULL")
+    return len(sizes), sum(sizes), oldest and oldest[0]
 
 
 def _read_mark(octets: bytes) -> int:

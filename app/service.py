@@ -1,0 +1,375 @@
+"""The running service: what is started in which order, and what everybody asks it."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from app.alarms import Alarms
+from app.announce import Announcer
+from app.catalog import Catalog, Source
+from app.engine import Engine, compile_loops
+from app.facts import Facts
+from app.http.ports import DatabaseAway, Health, NotReady, Row, Verdict
+from app.http.readings import SOURCE as HTTP
+from app.intake import Intake
+from app.journal import Durable, Journal
+from app.late import LateReadings
+from app.live import Door, Live
+from app.metrics import BATCHES, LOOP_LAG, POINTS, READINGS, VIOLATIONS, Gauges, SourceState
+from app.opening import Opening
+from app.pipeline import JudgedOutcome, Numbers, Pipeline
+from app.plantfile import PlantSection
+from app.records import Records
+from app.settings import Settings
+from app.snapshot import State
+from app.sources import Sources
+from app.store.batch import Batch
+from app.store.embedded import EmbeddedPostgres
+from app.store.errors import SpoolFull, StoreLost
+from app.store.postgres import Store
+from app.store.rows import PointFlag
+from app.store.spool import Spool
+from app.trial import trial_version
+from app.unit import Unit
+from app.verdicts import verdicts_of
+from app.watch import Watch
+from collectors.reading import Counters, Delivery, IntakeFull, Outcome, Receipt
+from collectors.supervisor import SourceStatus
+from rules import stream as loop
+
+log = structlog.get_logger(__name__)
+
+LAG_EVERY_S = 0.25
+SNAPSHOT_EVERY_S = 60.0
+AGAIN_S = 1.0
+SPOOL, ASIDE, EMBEDDED = "spool", "aside", "postgres"
+
+
+class Service:
+    """All parts of Andon in one process, wired together."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], int], build: str) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.build = build
+        self.lock = asyncio.Lock()
+        self.embedded = (
+            EmbeddedPostgres(settings.data_dir / EMBEDDED) if settings.database_url is None else None
+        )
+        self.catalog = Catalog()
+        self.engine = Engine(self.catalog)
+        self.alarms = Alarms()
+        self.spool = Spool(settings.data_dir / SPOOL, settings.spool_max_bytes)
+        self.aside = Spool(settings.data_dir / ASIDE, settings.spool_max_bytes)
+        self.store = Store("" if settings.database_url is None else settings.database_url.get_secret_value(), clock)
+        self.records = Records(self.store)
+        self.journal = Journal(self.store, self.spool, self.aside, self.lock)
+        self.late = LateReadings(self.catalog, self.engine, self.records)
+        self.intake = Intake(settings.intake_capacity)
+        self.facts = Facts(self.catalog, self.alarms, self.records)
+        self.numbers = Numbers()
+        self.highest: dict[str, int] = {}
+        self.state = State(self.catalog, self.engine, self.late, self.alarms, self.numbers)
+        self.pipeline = Pipeline(
+            self.intake, self.catalog, self.engine, self.alarms, self.journal, self.late,
+            self.records, self.lock, clock,
+        )  # fmt: skip
+        self.sources_running = Sources(self.catalog, self.intake.emit, clock)
+        self.hub = Live(self.facts, clock=clock, build=build)
+        self.door = Door(self.hub, clients=settings.live_clients)
+        self.announcer = Announcer((), clock, self.records.deliveries)
+        self.watch = Watch(
+            self.catalog, self.engine, self.alarms, self.facts, self.sources, clock
+        )
+        self.http = SourceStatus(HTTP, Counters(), state="up", since=clock())
+        self.ready = False
+        self.why_not = ["starting"]
+        self.lag_s = 0.0
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._trials: set[int] = set()
+        self._stopping = False
+        self._wire()
+
+    def _wire(self) -> None:
+        pipeline, journal = self.pipeline, self.journal
+        pipeline.numbers = self.numbers
+        pipeline.batch_max = self.settings.batch_max
+        pipeline.describe = self.facts.describe
+        pipeline.past = self.records.fill_past
+        pipeline.committed = self._committed
+        pipeline.wants_trial = self._trials.add
+        journal.snapshot = self.state.snapshot
+        journal.aftermath = self.state.aftermath
+
+    # life
+
+    async def start(self) -> None:
+        """Bring everything up; returns when readings are taken, or when waiting for the database.
+
+        Raises:
+            StoreError, SettingsInvalid, PlantInvalid: with the sentence to show.
+        """
+        self.settings.data_dir.mkdir(parents=True, exist_ok=True)
+        await asyncio.to_thread(self.spool.open)
+        await asyncio.to_thread(self.aside.open)
+        if self.embedded is not None:
+            await asyncio.to_thread(self.embedded.start)
+            self.store.url = self.embedded.url()
+        compiling = asyncio.to_thread(compile_loops)
+        opening = Opening(self)
+        _, opened = await asyncio.gather(compiling, opening.try_once())
+        self._run(self._measure_lag(), "loop lag")
+        if opened:
+            await self._begin()
+        else:
+            self._run(self._open_later(opening), "open the store")
+
+    async def _open_later(self, opening: Opening) -> None:
+        """The database is not there and there is no snapshot: nothing is acknowledged until it is."""
+        while not await opening.try_once():
+            await asyncio.sleep(AGAIN_S)
+        await self._begin()
+
+    async def _begin(self) -> None:
+        """Readings are taken from here on."""
+        self.watch.started = self.clock()
+        self.hub.catalog_changed([entry.name for entry in self.catalog.characteristics.values()])
+        await self._reconfigure()
+        self.journal.returned = self._returned
+        self._run(self.pipeline.run(), "pipeline")
+        self._run(self.journal.run(), "journal")
+        self._run(self.hub.run(), "live")
+        self._run(self.announcer.run(), "announce")
+        self._run(self.watch.run(self.pipeline.alone), "watch")
+        self._run(self._make_trials(), "trial limits")
+        self._run(self._keep_snapshots(), "snapshots")
+        self.intake.start()
+        self.ready, self.why_not = True, []
+        log.info("ready", streams=len(self.catalog.streams), away=self.journal.away)
+
+    async def stop(self) -> None:
+        """Stop the sources first, let the rest drain, then close."""
+        self._stopping = True
+        self.ready, self.why_not = False, ["stopping"]
+        await self.sources_running.stop()
+        self.intake.stop()
+        grace = self.settings.shutdown_grace / 1e6
+        try:
+            async with asyncio.timeout(grace):
+                while not self.intake.idle:
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            log.warning("stopped before everything was durable", waiting=self.intake.depth)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.store.close()
+        if self.embedded is not None:
+            await asyncio.to_thread(self.embedded.stop)
+        self.spool.close()
+        self.aside.close()
+
+    def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A part that dies ends the process: a service that looks alive and does nothing is worse."""
+        if task.cancelled() or self._stopping:
+            return
+        error = task.exception()
+        if error is None:
+            return
+        self.ready, self.why_not = False, [f"{task.get_name()} died"]
+        log.critical("a part of the service died; ending", part=task.get_name(), exc_info=error)
+        self.died = True
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    died = False
+
+    # configuration
+
+    async def _reconfigure(self) -> None:
+        """Run what the catalog says: sources, announcements, words."""
+        plant = self.records.plant_of(self.catalog.plant)
+        self.facts.plant = plant.section
+        self.announcer.configure(plant.announce, plant=plant.section.name)
+        await self.sources_running.configure(plant.sources)
+        self.pipeline.traits = self._traits()
+
+    def _traits(self) -> Any:
+        traits = self.sources_running.traits()
+        return traits
+
+    @property
+    def plant(self) -> PlantSection:
+        """What holds for the whole plant."""
+        return self.facts.plant
+
+    @asynccontextmanager
+    async def exclusive(self) -> AsyncIterator[Unit]:
+        """A unit of change; while it is open no batch is judged.
+
+        Raises:
+            DatabaseAway: nothing was changed.
+        """
+        if not self.ready:
+            raise DatabaseAway
+        async with self.lock:
+            if self.journal.away:
+                raise DatabaseAway
+            batch = Batch(id=self.journal.last + 1, at=self.clock())
+            unit = Unit(batch, self.catalog, self.alarms, self.highest, self.records.alarm)
+            mark = self.alarms.mark()
+            try:
+                yield unit
+                await self.journal.write_directly(batch)
+            except BaseException:
+                self.alarms.rollback(mark)
+                raise
+            self.highest = unit.highest
+            names = self.state.take(batch)
+            self._committed(batch, "database")
+        if names:
+            self.hub.catalog_changed(names)
+        if batch.sources or batch.plant is not None:
+            await self._reconfigure()
+
+    # what the pipeline tells
+
+    def _committed(self, batch: Batch, durable: Durable) -> None:
+        """A batch is durable: count it, show it, call people."""
+        for number, position in batch.positions.items():
+            for source in self.catalog.sources.values():
+                if source.id == number:
+                    source.position = position
+        READINGS.labels("accepted").inc(len(batch.readings))
+        READINGS.labels("rejected").inc(len(batch.quarantined))
+        POINTS.inc(len(batch.points))
+        VIOLATIONS.inc(int((batch.points["violations"] != 0).sum()))
+        BATCHES.labels(durable).inc()
+        if batch.streams:
+            changed = {stream.characteristic for stream in batch.streams}
+            self.hub.catalog_changed([self.catalog.characteristics[c].name for c in changed])
+        self.hub.publish(batch.points, batch.changed_points, batch.withdrawn_points, batch.alarms)
+        if batch.outbox:
+            self.announcer.put(batch.outbox)
+
+    async def _returned(self) -> None:
+        """The database is back; the caller holds the lock."""
+        if not self.pipeline.trusted:
+            await Opening(self).load()
+            self.pipeline.trusted = True
+        await self.pipeline.judge_set_aside()
+
+    async def _make_trials(self) -> None:
+        """Try limits on streams that have points enough."""
+        while True:
+            await asyncio.sleep(0.2)
+            waiting, self._trials = self._trials, set()
+            self.pipeline.wants_trial = self._trials.add
+            for stream in waiting:
+                try:
+                    await self._try_limits(stream)
+                except (StoreLost, DatabaseAway):
+                    self._trials.add(stream)
+
+    async def _try_limits(self, stream: int) -> None:
+        async with self.exclusive() as unit:
+            points = await self.records.points(stream, None, None, 1000)
+            points = points[(points["flags"] & PointFlag.EXCLUDED) == 0]
+            newest = int(self.engine.integers[stream, loop.NEWEST_TIME])
+            made = trial_version(self.catalog, stream, points, newest, unit.batch.at)
+            if made is not None:
+                unit.batch.versions.append(made)
+
+    async def _keep_snapshots(self) -> None:
+        while True:
+            if not self.journal.away:
+                async with self.lock:
+                    state, last = self.state.snapshot(), self.journal.last
+                try:
+                    await asyncio.to_thread(self.spool.save_snapshot, state, last)
+                except SpoolFull as error:
+                    log.warning("no snapshot could be kept", error=str(error))
+            await asyncio.sleep(SNAPSHOT_EVERY_S)
+
+    async def _measure_lag(self) -> None:
+        clock = asyncio.get_running_loop().time
+        while True:
+            due = clock() + LAG_EVERY_S
+            await asyncio.sleep(LAG_EVERY_S)
+            self.lag_s = max(0.0, clock() - due)
+            LOOP_LAG.observe(self.lag_s)
+
+    # what everybody asks
+
+    async def emit(self, delivery: Delivery, *, wait: bool = True) -> Receipt:
+        """Hand readings to the intake."""
+        if not self.ready:
+            raise NotReady
+        self.http.counters.messages += 1
+        self.http.counters.readings += len(delivery.readings)
+        self.http.counters.rejects += len(delivery.rejects)
+        receipt = await self.intake.emit(delivery, wait=wait)
+        self.http.last_reading_at = delivery.received_at
+        return receipt
+
+    async def verdicts(self, delivery: Delivery, outcome: Outcome) -> list[Verdict | None]:
+        """One verdict per reading of a durable delivery."""
+        if not isinstance(outcome, JudgedOutcome):
+            return [None] * len(delivery.readings)
+        return await verdicts_of(
+            delivery, outcome, self.catalog, self.alarms, self.records, away=self.journal.away
+        )
+
+    @property
+    def live(self) -> "Service":
+        """The live fan-out."""
+        return self
+
+    async def endpoint(self, websocket: Any) -> None:
+        """Serve one screen until it leaves."""
+        await self.door.serve(websocket)
+
+    def sources(self) -> list[SourceState]:
+        """Every source with its state, also the HTTP door itself."""
+        return [SourceState("http", self.http), *self.sources_running.states()]
+
+    def health(self) -> Health:
+        """How the service is, from memory."""
+        return Health(
+            ready=self.ready,
+            database="away" if self.journal.away or not self.ready else "up",
+            spool_batches=self.spool.depth(),
+            sentences=list(self.why_not),
+        )
+
+    def gauges(self) -> Gauges:
+        """Levels for /metrics, from memory."""
+        return Gauges(
+            loop_lag_s=self.lag_s,
+            intake_depth=self.intake.depth,
+            intake_capacity=self.intake.capacity,
+            spool_batches=self.spool.depth() + self.aside.depth(),
+            spool_bytes=self.spool.bytes_used() + self.aside.bytes_used(),
+            spool_age_s=self.spool.age(self.clock()),
+            streams=len(self.catalog.streams),
+            open_alarms=len(self.alarms.open_alarms()),
+            live_clients=len(self.hub.clients),
+            database_up=self.ready and not self.journal.away,
+        )
+
+    async def announce_test(self, channel: str | None) -> list[Row]:
+        """Send a test message on one or all channels."""
+        return [
+            {"channel": one.channel, "ok": one.ok, "detail": one.detail}
+            for one in await self.announcer.test(channel)
+        ]

@@ -1,0 +1,101 @@
+"""What the clock alone brings about: silent gauges, lost sources, shelves that are over."""
+
+import asyncio
+from collections.abc import Callable
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.alarms import Alarms
+from app.catalog import Catalog
+from app.engine import Engine
+from app.facts import Facts
+from app.metrics import SourceState
+from app.silence import DOWN, NOT_YET, Found, Lost, look, look_at_sources
+from app.store.batch import Batch
+from rules import stream as loop
+
+EVERY_S = 1.0
+
+
+class Watch:
+    """Looks once a second; what it finds goes the way of every alarm."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        engine: Engine,
+        alarms: Alarms,
+        facts: Facts,
+        sources: Callable[[], list[SourceState]],
+        clock: Callable[[], int],
+    ) -> None:
+        self._catalog = catalog
+        self._engine = engine
+        self._alarms = alarms
+        self._facts = facts
+        self._sources = sources
+        self._clock = clock
+        self.started = clock()
+        self._expect = np.zeros(0, np.int64)
+        self._as_of = (-1, -1)
+
+    async def run(self, act: Callable[[Callable[[Batch], None]], "asyncio.Future[None]"]) -> None:
+        """Look, and act when something is found, without end."""
+        while True:
+            await asyncio.sleep(EVERY_S)
+            found = self.look()
+            if found.quiet or found.heard or self._alarms.due(self._clock()):
+                now = self._clock()
+                await act(lambda batch, found=found, now=now: self._alarms.listen(batch, found, now))  # type: ignore[misc]
+
+    def look(self) -> Found:
+        """What has gone quiet or is heard again since the last look."""
+        now, expect = self._clock(), self._expected()
+        count = len(expect)
+        known = self._alarms.silent_streams()
+        if not expect.any():
+            gauges = Found([], sorted(stream for stream in known if stream >= 0))
+        else:
+            last = self._engine.integers[:count, loop.RECEIVED].copy()
+            last[last == loop.NONE] = NOT_YET
+            gauges = look(
+                now, last, expect, self._up_since(count), known=known, describe=self._facts.describe
+            )
+        zone = ZoneInfo(self._facts.plant.timezone)
+        lost = look_at_sources(now, self._lost(), known, zone)
+        return Found(gauges.quiet + lost.quiet, gauges.heard + lost.heard)
+
+    def _expected(self) -> NDArray[np.int64]:
+        """Per stream how often a reading is due, 0 where that is not said."""
+        as_of = (self._engine.streams, self._catalog.revision)
+        if as_of != self._as_of:
+            self._as_of = as_of
+            self._expect = np.zeros(self._engine.streams, np.int64)
+            for stream in self._catalog.streams.values():
+                entry = self._catalog.characteristics[stream.characteristic]
+                if stream.id < len(self._expect) and entry.config.expect and not entry.retired:
+                    self._expect[stream.id] = entry.config.expect
+        return self._expect
+
+    def _up_since(self, count: int) -> NDArray[np.int64]:
+        up = np.full(count, self.started, np.int64)
+        feeds = self._engine.integers[:count, loop.SOURCE]
+        for _, status in self._sources():
+            source = self._catalog.sources.get(status.name)
+            if source is not None:
+                since = max(self.started, status.since) if status.state == "up" else DOWN
+                up[feeds == source.id] = since
+        return up
+
+    def _lost(self) -> list[Lost]:
+        feeds = self._engine.integers[: self._engine.streams, loop.SOURCE]
+        lost = []
+        for _, status in self._sources():
+            source = self._catalog.sources.get(status.name)
+            if source is not None:
+                away = None if status.state in ("up", "stopped") else max(status.since, self.started)
+                fed = int(np.count_nonzero(feeds == source.id))
+                lost.append(Lost(source.id, source.name, away, status.last_error, fed))
+        return lost
