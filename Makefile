@@ -72,7 +72,7 @@ bench: .venv/.developing app/static/index.html servers
 	$(BIN)/python -m benchmarks
 
 chaos: .venv/.developing app/static/index.html servers
-	ANDON_CHAOS=long $(BIN)/pytest -m chaos
+	ANDON_TEST_CHAOS=long $(BIN)/pytest -m chaos
 
 lock: .venv/.developing
 	$(UV_COMPILE) pyproject.toml -o requirements.lock
