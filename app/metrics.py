@@ -1,15 +1,14 @@
 """What /metrics tells Prometheus: levels when asked, counters as they run."""
 
 from collections.abc import Iterable, Iterator
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from collectors.reading import Counters
-from collectors.supervisor import State
+from collectors.supervisor import SourceStatus, State
 
 REGISTRY = CollectorRegistry()
 
@@ -56,17 +55,11 @@ LOOP_LAG = Histogram(
 STATES = get_args(State)
 
 
-class SourceState(msgspec.Struct):
-    """A source as people see it; ``state`` is the supervisor's."""
+class SourceState(NamedTuple):
+    """A source, as its supervisor knows it."""
 
-    name: str
     kind: str
-    state: State
-    since: int
-    last_error: str | None = None
-    attempts: int = 0
-    last_reading_at: int | None = None
-    counters: Counters = msgspec.field(default_factory=Counters)
+    status: SourceStatus
 
 
 class Gauges(msgspec.Struct):
@@ -142,7 +135,7 @@ class _Levels:
                 ("acknowledged", "Messages acknowledged"),
             )
         }
-        for source in self._sources:
+        for _, source in self._sources:
             for one in STATES:
                 state.add_metric([source.name, one], float(source.state == one))
             if source.counters.skew_us is not None:

@@ -74,24 +74,25 @@ async def sources(service: Current) -> Row:
 async def source(service: Current, name: str) -> Row:
     """State, newest reading, clock skew and counters."""
     for state in service.sources():
-        if state.name == name:
+        if state.status.name == name:
             return _source(state)
     raise Problem(404, f'there is no source "{name}"')
 
 
 def _source(state: SourceState) -> Row:
-    skew = state.counters.skew_us
+    status = state.status
+    skew = status.counters.skew_us
     return {
-        "id": state.name,
+        "id": status.name,
         "kind": state.kind,
-        "state": state.state,
-        "since": iso(state.since),
-        "last_error": state.last_error,
-        "attempts": state.attempts,
-        "last_reading_at": some_iso(state.last_reading_at),
+        "state": status.state,
+        "since": iso(status.since),
+        "last_error": status.last_error,
+        "attempts": status.attempts,
+        "last_reading_at": some_iso(status.last_reading_at),
         "skew_s": None if skew is None else skew / 1e6,
         "counters": {
-            name: getattr(state.counters, name)
+            name: getattr(status.counters, name)
             for name in ("messages", "readings", "rejects", "dropped", "acknowledged")
         },
     }

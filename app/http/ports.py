@@ -11,7 +11,7 @@ from starlette.websockets import WebSocket
 
 from app.catalog import Catalog
 from app.metrics import Gauges, SourceState
-from app.plantfile import PlantSection
+from app.plantfile import Plant, PlantSection
 from app.settings import Settings
 from app.store.batch import Alarm, AlarmChange, Batch
 from collectors.reading import Delivery, Outcome, Receipt
@@ -86,8 +86,8 @@ class Unit(Protocol):
         """Keep an alarm's next state and the lines of its history."""
         ...
 
-    def put_plant(self, section: PlantSection, announce: Sequence[Any]) -> None:
-        """Keep what holds for the whole plant."""
+    def put_plant(self, plant: Plant) -> None:
+        """Keep what holds for the whole plant, its sources and its announcements."""
         ...
 
 

@@ -73,7 +73,7 @@ async def apply_plant(
         plan = apply.plan(plant, service.catalog)
         by = apply.Author(body.who, service.clock(), body.reason)
         await put_steps(service, unit, plan.steps, by)
-        unit.put_plant(plant.plant, plant.announce)
+        unit.put_plant(plant)
         return {**plan.document(), "applied": True}
 
     return await once(service, idempotency_key, asked("plant", body), act)

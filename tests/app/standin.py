@@ -13,11 +13,12 @@ from app.catalog import Catalog, Source
 from app.characteristic import CharacteristicConfig
 from app.http.ports import Answer, DatabaseAway, Health, LiveSocket, Row, Service, Unit, Verdict
 from app.metrics import Gauges, SourceState
-from app.plantfile import PlantSection
+from app.plantfile import Plant, PlantSection
 from app.settings import Settings
 from app.store.batch import Alarm, AlarmChange, Batch
 from app.store.rows import POINT, READING
 from collectors.reading import Counters, Delivery, IntakeFull, Outcome, Receipt
+from collectors.supervisor import SourceStatus
 
 START = 1_763_892_000_000_000
 
@@ -57,8 +58,8 @@ class MemoryUnit:
         self.batch.alarm_changes += changes
         return alarm
 
-    def put_plant(self, section: PlantSection, announce: Sequence[Any]) -> None:
-        self.plant = section
+    def put_plant(self, plant: Plant) -> None:
+        self.plant = plant.plant
 
 
 class MemoryRecords:
@@ -260,7 +261,7 @@ class StandIn:
             self.plant = unit.plant
 
     def sources(self) -> list[SourceState]:
-        return [SourceState("http", "http", "up", START, counters=Counters(messages=3))]
+        return [SourceState("http", SourceStatus("http", Counters(messages=3), "up", START))]
 
     def health(self) -> Health:
         away = self.records.away
