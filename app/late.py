@@ -354,8 +354,14 @@ class LateReadings:
             state[loop.SEQ] += 1
             point["seq"] = state[loop.SEQ]
             revisions.append(_revision(stream, point, now, why, point, None))
-        parts = (added, changed, changed_was, withdrawn, found[-1:])
-        return Changes(*(_table(list(part)) for part in parts), revisions)
+        return Changes(
+            added=_table(added),
+            changed=_table(changed),
+            changed_was=_table(changed_was),
+            withdrawn=_table(withdrawn),
+            newest=found[-1:],
+            revisions=revisions,
+        )
 
     def _adopt(self, stream: int, replayed: Replayed) -> None:
         """Go on live from where the replay ended."""

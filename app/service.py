@@ -1,10 +1,13 @@
 """The running service: what is started in which order, and what everybody asks it."""
 
 import asyncio
+import hashlib
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from app.engine import Engine, compile_loops
 from app.facts import Facts
 from app.http.ports import DatabaseAway, Health, NotReady, Row, Verdict
 from app.http.readings import SOURCE as HTTP
+from app.http.screen import STATIC
 from app.intake import Intake
 from app.journal import Durable, Journal
 from app.late import LateReadings
@@ -51,13 +55,25 @@ AGAIN_S = 1.0
 SPOOL, ASIDE, EMBEDDED = "spool", "aside", "postgres"
 
 
+def wall_clock() -> int:
+    """Microseconds since 1970."""
+    return time.time_ns() // 1000
+
+
+def build_of(static: Path) -> str:
+    """Names this program with its screen: another one makes screens reload."""
+    index = static / "index.html"
+    screen = hashlib.blake2b(index.read_bytes(), digest_size=4).hexdigest() if index.exists() else ""
+    return f"{version('andon')}{'+' if screen else ''}{screen}"
+
+
 class Service:
     """All parts of Andon in one process, wired together."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], int], build: str) -> None:
+    def __init__(self, settings: Settings, clock: Callable[[], int] = wall_clock) -> None:
         self.settings = settings
         self.clock = clock
-        self.build = build
+        self.build = build_of(STATIC)
         self.lock = asyncio.Lock()
         self.embedded = (
             EmbeddedPostgres(settings.data_dir / EMBEDDED) if settings.database_url is None else None
@@ -81,7 +97,7 @@ class Service:
             self.records, self.lock, clock,
         )  # fmt: skip
         self.sources_running = Sources(self.catalog, self.intake.emit, clock)
-        self.hub = Live(self.facts, clock=clock, build=build)
+        self.hub = Live(self.facts, clock=clock, build=self.build)
         self.door = Door(self.hub, clients=settings.live_clients)
         self.announcer = Announcer((), clock, self.records.deliveries)
         self.watch = Watch(
@@ -202,11 +218,7 @@ class Service:
         self.facts.plant = plant.section
         self.announcer.configure(plant.announce, plant=plant.section.name)
         await self.sources_running.configure(plant.sources)
-        self.pipeline.traits = self._traits()
-
-    def _traits(self) -> Any:
-        traits = self.sources_running.traits()
-        return traits
+        self.pipeline.traits = self.sources_running.traits()
 
     @property
     def plant(self) -> PlantSection:
@@ -341,7 +353,7 @@ class Service:
 
     def sources(self) -> list[SourceState]:
         """Every source with its state, also the HTTP door itself."""
-        return [SourceState("http", self.http), *self.sources_running.states()]
+        return [SourceState(HTTP, self.http), *self.sources_running.states()]
 
     def health(self) -> Health:
         """How the service is, from memory."""
