@@ -12,6 +12,9 @@ from app.store.embedded import EmbeddedPostgres
 from app.store.errors import StoreError
 from app.store.migrate import REVISION, migrate
 
+EMBEDDED = "postgres"
+"""Where the embedded server lives below the data directory."""
+
 
 @asynccontextmanager
 async def database(settings: Settings) -> AsyncIterator[str]:
@@ -19,7 +22,7 @@ async def database(settings: Settings) -> AsyncIterator[str]:
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()
         return
-    server = await asyncio.to_thread(EmbeddedPostgres, settings.data_dir)
+    server = await asyncio.to_thread(EmbeddedPostgres, settings.data_dir / EMBEDDED)
     ours = server.pid() is None
     try:
         await asyncio.to_thread(server.start)

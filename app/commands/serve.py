@@ -10,8 +10,10 @@ from contextlib import contextmanager
 import structlog
 import uvicorn
 
+from app.clock import wall_clock
 from app.commands.failure import Failed
 from app.http.application import create_app
+from app.http.screen import build
 from app.logs import set_up
 from app.service import Service
 from app.settings import Settings
@@ -54,7 +56,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    service = Service(settings)
+    service = Service(settings, wall_clock, build())
     starting = asyncio.create_task(service.start(), name="start")
     stopped = asyncio.create_task(stop.wait(), name="signals")
     try:
@@ -68,6 +70,8 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     finally:
         stopped.cancel()
         await service.stop()
+    if service.died:
+        raise Failed("a part of the service died; the log says which and why")
 
 
 async def _listen(

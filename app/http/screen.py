@@ -1,5 +1,7 @@
 """The built screen: hashed assets for good, every other path the one page."""
 
+from hashlib import blake2b
+from importlib.metadata import version
 from pathlib import Path
 
 from fastapi import APIRouter, Request
@@ -15,6 +17,13 @@ NOT_BUILT = (
     "The screen has not been built yet: run `make install` (or `make ui`) and reload this page.\n"
     "The API answers at /api/v1; its description is /api/v1/openapi.json.\n"
 )
+
+
+def build(static: Path = STATIC) -> str:
+    """Names what is running: another one has other assets."""
+    page = static / "index.html"
+    mark = blake2b(page.read_bytes(), digest_size=4).hexdigest() if page.is_file() else "bare"
+    return f"{version('andon')}+{mark}"
 
 
 class Assets(StaticFiles):
