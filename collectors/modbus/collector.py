@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import structlog
@@ -44,6 +44,10 @@ class Complaints:
         self._open: dict[object, object] = {}
         self._made: dict[object, int] = {}
 
+    def __len__(self) -> int:
+        """How many places are not well."""
+        return len(self._open)
+
     def new(self, place: object, complaint: object, now: int) -> bool:
         """Whether ``complaint`` about ``place`` is to be made now."""
         known = self._open.get(place) == complaint
@@ -56,6 +60,15 @@ class Complaints:
     def over(self, place: object) -> bool:
         """Note that ``place`` is well; whether it was not."""
         return self._open.pop(place, None) is not None
+
+
+class Followed(NamedTuple):
+    """A group with what makes its readings."""
+
+    group: Group
+    parts: list[Part]
+    bare: list[tuple[str, int, int]]  # those that need nothing but their value
+    composed: list[Part]  # the others
 
 
 class Round:
@@ -79,7 +92,7 @@ class ModbusCollector:
         self._config = config
         self._clock = clock
         self._plan = plan(config)
-        self._parts = _parts(self._plan.groups, config.clock)
+        self._followed = _followed(self._plan.groups, config.clock)
         self._slots: list[Value] = [0] * self._plan.slots
         self._arrived = [0] * len(self._plan.blocks)
         self._counts = _restored(position)
@@ -114,13 +127,13 @@ class ModbusCollector:
         for number in range(self._plan.polled):
             await self._read(device, number, found)
         self.counters.messages += 1
-        for group, parts in zip(self._plan.groups, self._parts, strict=True):
-            if not found.failed.isdisjoint(group.polled):
+        for followed in self._followed:
+            if not found.failed.isdisjoint(followed.group.polled):
                 continue
-            if group.trigger is None:
-                self._poll_group(group, parts, found)
+            if followed.group.trigger is None:
+                self._take(followed, found)
             else:
-                await self._follow(device, group, parts, found)
+                await self._follow(device, followed.group, followed.parts, found)
         return found
 
     async def _read(self, device: Device, number: int, found: Round) -> bool:
@@ -146,15 +159,28 @@ class ModbusCollector:
         )
         return Reject(reason, msgspec.json.encode({**span._asdict(), "exception": answer.code}))
 
-    def _poll_group(self, group: Group, parts: list[Part], found: Round) -> None:
-        moment = Moment(self._arrived[group.polled[-1]])
+    def _take(self, followed: Followed, found: Round) -> None:
+        """Make a reading of every polled register, the plain ones in one go."""
+        moment = Moment(self._arrived[followed.group.polled[-1]])
+        parts = followed.parts
+        if not self._complaints:
+            slots, at = self._slots, moment.at
+            made = [
+                Reading(characteristic, value, at, key)
+                for characteristic, slot, key in followed.bare
+                if (value := slots[slot] + 0.0) - value == 0.0  # type: ignore[operator] # finite
+            ]
+            if len(made) == len(followed.bare):
+                found.polled += made
+                parts = followed.composed
         for part in parts:
-            made = part.made(self._slots, self._in_time(part, moment))
-            if isinstance(made, Reading):
-                self._complaints.over(part)
-                found.polled.append(made)
+            one = part.made(self._slots, self._in_time(part, moment) if part.timed else moment)
+            if isinstance(one, Reading):
+                if self._complaints:
+                    self._complaints.over(part)
+                found.polled.append(one)
             elif self._complaints.new(part, "no reading", moment.at):
-                self._rejects.append(made)
+                self._rejects.append(one)
 
     async def _follow(self, device: Device, group: Group, parts: list[Part], found: Round) -> None:
         """Read a part when its counter changed, and say what the counter says is missing."""
@@ -181,7 +207,9 @@ class ModbusCollector:
                 found.gaps.append(Gap(reason, last[1], at, missed, characteristic))
         if seen.part:
             for part in parts:
-                made = part.made(self._slots, self._in_time(part, Moment(at, now)))
+                moment = Moment(at, now)
+                moment = self._in_time(part, moment) if part.timed else moment
+                made = part.made(self._slots, moment)
                 (found.parts if isinstance(made, Reading) else found.rejects).append(made)  # type: ignore[arg-type]
 
     async def _read_apart(self, device: Device, group: Group, found: Round) -> bool:
@@ -202,8 +230,6 @@ class ModbusCollector:
         return False
 
     def _in_time(self, part: Part, moment: Moment) -> Moment:
-        if not part.timed:
-            return moment
         shown = part.clock(self._slots)
         if shown is None:
             return moment
@@ -277,12 +303,12 @@ class ModbusCollector:
                 self._counts[name] = last
 
 
-def _parts(
+def _followed(
     groups: tuple[Group, ...], clock: Literal["source", "arrival", "corrected"]
-) -> list[list[Part]]:
+) -> list[Followed]:
     """What makes the readings of each group, numbered where a characteristic is read repeatedly."""
     seen: dict[tuple[object, ...], int] = {}
-    made: list[list[Part]] = []
+    followed: list[Followed] = []
     for group in groups:
         parts: list[Part] = []
         for member in group.members:
@@ -290,8 +316,9 @@ def _parts(
             same = (group.name, member.register.characteristic, texts)
             position = seen[same] = seen.get(same, -1) + 1
             parts.append(Part(member, position, clock))
-        made.append(parts)
-    return made
+        bare = [part.bare for part in parts if part.bare is not None]
+        followed.append(Followed(group, parts, bare, [part for part in parts if part.bare is None]))
+    return followed
 
 
 def _restored(position: dict[str, Any] | None) -> Counts:

@@ -26,8 +26,11 @@ CODES = {
     "bit": "H",
 }
 FEW = 6  # below this many a loop beats numpy
-EASY = (1e-3, 1e6)  # where powers of ten up to 1e12 reach every digit of a float32
-POWERS = np.array([float(f"1e{n}") for n in range(13)])
+# Between these, two decimals of seven digits never stand for one float32, so the nearest one that
+# reads back is also the shortest; with fewer digits the last ones are zeros.
+LEAST, MOST = 1e-3, 1e6
+DECADES = np.array([float(f"1e{n}") for n in range(-2, 6)])
+SCALES = np.array([[float(f"1e{digits + 2 - n}") for n in range(9)] for digits in (7, 8, 9)])
 
 
 class Field(NamedTuple):
@@ -51,23 +54,15 @@ def shortest_all(values: Sequence[float]) -> list[float]:
     single = np.array(values, np.float32)
     exact = single.astype(np.float64)
     size = np.abs(exact)
-    easy = (size >= EASY[0]) & (size < EASY[1])
-    size[~easy] = 1.0
-    lead = np.floor(np.log10(size)).astype(np.int64)
-    lead += size >= 10.0 ** (lead + 1)  # where the logarithm was rounded across a power of ten
-    lead -= size < 10.0**lead
-    open_ = easy.copy()
-    # Six digits always survive a float32, so the first number of digits that reads back is the least.
-    for digits in (6, 7, 8, 9):
-        scale = POWERS[digits - 1 - lead]
-        candidate = np.rint(np.where(easy, exact, 0.0) * scale) / scale
-        found = open_ & (candidate.astype(np.float32) == single)
-        exact[found] = candidate[found]
-        open_ &= ~found
-        if not open_.any():
-            break
-    result: list[float] = exact.tolist()
-    for index in np.flatnonzero(open_ | ~easy).tolist():
+    easy = (size >= LEAST) & (size < MOST) | (size == 0.0)
+    if not easy.all():
+        exact[~easy] = size[~easy] = 0.0
+    scale = SCALES[:, np.searchsorted(DECADES, size, side="right")]
+    seven, eight, nine = candidate = np.rint(exact * scale) / scale
+    reads_back = candidate[:2].astype(np.float32) == single
+    found = np.where(reads_back[0], seven, np.where(reads_back[1], eight, nine))
+    result: list[float] = found.tolist()
+    for index in np.flatnonzero(~easy).tolist():
         result[index] = shortest(values[index])
     return result
 

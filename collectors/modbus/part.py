@@ -47,17 +47,23 @@ class Part:
         self._scaled = scaling(register.scale, register.offset)
         self._invalid = frozenset(value for value in register.invalid if not math.isnan(value))
         self._nan_is_invalid = len(self._invalid) < len(set(register.invalid))
-        self.plain = (
-            all(slot is None for slot in (member.key, member.subgroup, member.size, member.time))
-            and not member.tags
+        words = (member.key, member.subgroup, member.size, member.time)
+        self._plain = not member.tags and all(slot is None for slot in words)
+        bare = (
+            self._plain
+            and not register.invalid
+            and (register.scale, register.offset) == (1.0, 0.0)
             and not register.type.startswith("string")
         )
+        # Where a value needs nothing else: characteristic, slot, key.
+        self.bare = (self.characteristic, member.value, position) if bare else None
+        self._slot = member.value
 
     def made(self, slots: list[Value], moment: Moment) -> Reading | Reject:
         """The reading in ``slots``."""
         try:
-            value, quality = self._value(slots[self._member.value])
-            if self.plain:
+            value, quality = self._value(slots[self._slot])
+            if self._plain:
                 key = self._position if moment.counted is None else numbered(moment.counted)[0]
                 time = moment.at if moment.counted is None else moment.at + self._position
                 return Reading(self.characteristic, value, time, key, None, quality)

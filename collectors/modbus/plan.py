@@ -1,6 +1,6 @@
 """Which requests read all registers of a device: as few as can be, and what belongs together in one."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from collectors.modbus.config import (
@@ -83,7 +83,7 @@ class Member(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Registers that change together: those of one part counter, or one register without any."""
+    """Registers that are read alike: those of one part counter, or polled ones of the same blocks."""
 
     trigger: int | None  # its slot
     name: str | None  # under which its count is kept
@@ -154,11 +154,23 @@ def plan(config: ModbusConfig) -> Plan:
         spans = cover((place.span for place in places), limits)
         own[name] = range(len(blocks), len(blocks) + len(spans))
         blocks += _blocks(places, spans, first_slot)
-    groups = tuple(
+    groups = [
         _group(name, registers, blocks, count, own.get(name, range(0)))
         for name, registers in grouped.items()
-    )
-    return Plan(tuple(blocks), count, groups)
+    ]
+    return Plan(tuple(blocks), count, tuple(_joined(groups)))
+
+
+def _joined(groups: Iterable[Group]) -> Iterator[Group]:
+    """Make one group of all polled registers that need the same blocks."""
+    polled: dict[tuple[int, ...], list[Member]] = {}
+    for group in groups:
+        if group.trigger is not None:
+            yield group
+        else:
+            polled.setdefault(group.polled, []).extend(group.members)
+    for blocks, members in polled.items():
+        yield Group(None, None, None, tuple(members), blocks, (), None)
 
 
 def _place(register: Register, word: Word) -> Place:
