@@ -127,7 +127,7 @@ def entered(chart: str, center: float, sigma: float | None = None, n: float = 1.
 def standing(points: int, readings: int) -> Literal["collecting", "trial", "proposal"]:
     """Tell what a baseline of so many points and readings is good for."""
     if points >= PROPOSAL_SUBGROUPS or readings >= PROPOSAL_READINGS:
-        return "proposal" if points >= TRIAL_POINTS else "trial"
+        return "proposal"
     return "trial" if points >= TRIAL_POINTS else "collecting"
 
 
