@@ -26,6 +26,9 @@ LOST: Final = (
 )
 """All that may be well again later without anybody changing the batch."""
 
+FIRST_TIME, LAST_TIME = -211_813_488_000_000_000, 9_223_371_331_199_999_999
+MINUS_INFINITY, INFINITY = -(2**63), 2**63 - 1
+
 KEEPALIVE: Final = {
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "5",
@@ -110,13 +113,21 @@ def _from_jsonb(sent: bytes) -> Any:
     return msgspec.json.decode(sent[1:])
 
 
+def _to_timestamp(time: int) -> tuple[int]:
+    """Beyond PostgreSQL's calendar lies its infinity: both ends of a range may be open."""
+    since_2000 = time - EPOCH
+    if since_2000 < FIRST_TIME:
+        return (MINUS_INFINITY,)
+    return (since_2000 if since_2000 <= LAST_TIME else INFINITY,)
+
+
 async def prepare(connection: Any) -> None:
     """Let a connection speak microseconds since 1970, and JSON as Python values."""
     await connection.set_type_codec(
         "timestamptz",
         schema="pg_catalog",
         format="tuple",
-        encoder=lambda time: (time - EPOCH,),
+        encoder=_to_timestamp,
         decoder=lambda sent: sent[0] + EPOCH,
     )
     await connection.set_type_codec(

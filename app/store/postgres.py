@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final, Literal
 
 import asyncpg
@@ -172,9 +172,10 @@ class Store:
         )
         return written
 
-    async def run(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Write a few rows beside the batches, such as marks of delivery."""
-        await self._alone("writing", lambda c: c.executemany(statement, rows))
+    async def change(self, statement: str, *args: Any) -> list[Any]:
+        """Change a few rows beside the batches, such as marks of delivery; one statement."""
+        rows: list[Any] = await self._alone("writing", lambda c: c.fetch(statement, *args))
+        return rows
 
     async def _alone(self, doing: str, work: Callable[[Any], Any]) -> Any:
         """Use the writing connection; after a failure that leaves its state unknown it is dropped."""

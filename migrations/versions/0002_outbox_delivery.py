@@ -15,11 +15,12 @@ def upgrade() -> None:
             attempts integer NOT NULL DEFAULT 0,
             next_at timestamptz,
             delivered_at timestamptz,
-            last_error text,
+            failed_at timestamptz,
+            error text,
             PRIMARY KEY (outbox, channel)
         )
     """)
     op.execute("""
-        CREATE INDEX outbox_delivery_waiting ON outbox_delivery (channel, next_at)
-        WHERE delivered_at IS NULL
+        CREATE INDEX outbox_delivery_final ON outbox_delivery (channel, outbox)
+        WHERE next_at IS NULL
     """)
