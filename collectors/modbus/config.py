@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field, FiniteFloat, model_validator
 
 from collectors.source import Duration, SourceConfig, parse_duration
 
@@ -150,7 +150,9 @@ class Register(Word, frozen=True):
     type: WordType = "bit"  # asked for, except where only a bit is possible
     scale: Annotated[float, Field(allow_inf_nan=False)] = 1.0
     offset: Annotated[float, Field(allow_inf_nan=False)] = 0.0
-    invalid: tuple[float, ...] = ()  # what the device writes where it has no value, unscaled
+    invalid: tuple[
+        FiniteFloat | Literal["nan"], ...
+    ] = ()  # what the device writes where it has no value, unscaled
     trigger: Trigger | None = None
     tags: dict[str, str | Word] = {}  # a text, or where it lies
     key: Word | None = None
@@ -210,7 +212,7 @@ class Register(Word, frozen=True):
         return self
 
 
-class ModbusConfig(SourceConfig, frozen=True):
+class ModbusConfig(SourceConfig, frozen=True, serialize_by_alias=True):
     """One device or gateway, reached over TCP."""
 
     kind: Literal["modbus"] = "modbus"

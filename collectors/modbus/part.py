@@ -45,8 +45,8 @@ class Part:
             self._stamp = stamp_reader(register.time.format, register.time.zone)
         self._position = position  # among the readings of the same characteristic
         self._scaled = scaling(register.scale, register.offset)
-        self._invalid = frozenset(value for value in register.invalid if not math.isnan(value))
-        self._nan_is_invalid = len(self._invalid) < len(set(register.invalid))
+        self._invalid = frozenset(value for value in register.invalid if value != "nan")
+        self._nan_is_invalid = "nan" in register.invalid
         words = (member.key, member.subgroup, member.size, member.time)
         self._plain = not member.tags and all(slot is None for slot in words)
         bare = (

@@ -98,7 +98,7 @@ def test_a_clock_is_corrected_by_its_skew():
 
 
 def test_an_invalid_value_is_a_bad_reading():
-    for word_type, invalid, raw in (("int16", [32767], 32767), ("float32", [math.nan], math.nan)):
+    for word_type, invalid, raw in (("int16", [32767], 32767), ("float32", ["nan"], math.nan)):
         found = made({"value": raw}, type=word_type, invalid=invalid, scale=0.1)
         assert found.quality == "bad"
         assert math.isnan(found.value)
