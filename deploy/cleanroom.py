@@ -9,16 +9,16 @@ COPY, RUN, ENV and USER lines are done with cp and chroot. What is printed last 
 import fnmatch
 import json
 import os
-import re
 import shlex
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import Template
 
 PROJECT = Path(__file__).resolve().parent.parent
-BASES = {"node:24-slim": "nodejs,npm", "python:3.13-slim": "python3,python3-venv"}
+BASES = {"node:24-slim": "nodejs npm", "python:3.13-slim": "python3 python3-venv"}
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # A network that inspects TLS needs its certificates inside, too.
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -60,15 +60,32 @@ def instructions(text: str) -> list[tuple[str, str]]:
     ]
 
 
+def copy_root(source: Path, root: Path) -> None:
+    """Copy a whole root, with what the network needs of this machine."""
+    shutil.rmtree(root, ignore_errors=True)
+    subprocess.run(["cp", "-a", str(source), str(root)], check=True)
+    for path in (Path("/etc/resolv.conf"), Path("/etc/hosts"), CERTIFICATES):
+        if path.exists():
+            (root / path.relative_to("/")).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, root / path.relative_to("/"))
+
+
 def make_base(directory: Path, image: str) -> Path:
     """Return a root that stands for the image, made once."""
-    base = directory / f"base-{image.partition(':')[0]}"
-    if not base.exists():
-        partial = base.with_suffix(".partial")
+    bare, base = directory / "base", directory / f"base-{image.partition(':')[0]}"
+    partial = directory / "partial"
+    if not bare.exists():
         shutil.rmtree(partial, ignore_errors=True)
-        include = f"--include=ca-certificates,{BASES[image]}"
-        options = ["--variant=minbase", include, "trixie", str(partial)]
-        subprocess.run(["debootstrap", *options], check=True, stdout=subprocess.DEVNULL)
+        make = ["debootstrap", "--variant=minbase", "trixie", str(partial)]
+        subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
+        partial.rename(bare)
+    if not base.exists():
+        copy_root(bare, partial)
+        install = "apt-get update -q && apt-get install -q -y --no-install-recommends"
+        stage = Stage(partial)
+        stage.env["DEBIAN_FRONTEND"] = "noninteractive"
+        script = f"{install} ca-certificates {BASES[image]}"
+        subprocess.run(stage.enter("/bin/sh", "-c", script), check=True, stdout=subprocess.DEVNULL)
         partial.rename(base)
     return base
 
@@ -76,11 +93,7 @@ def make_base(directory: Path, image: str) -> Path:
 def begin(directory: Path, image: str, name: str) -> Stage:
     """Return a new stage on a copy of its base."""
     root = directory / f"stage-{name}"
-    shutil.rmtree(root, ignore_errors=True)
-    subprocess.run(["cp", "-a", str(make_base(directory, image)), str(root)], check=True)
-    for path in (Path("/etc/resolv.conf"), Path("/etc/hosts"), CERTIFICATES):
-        if path.exists():
-            shutil.copy(path, root / path.relative_to("/"))
+    copy_root(make_base(directory, image), root)
     return Stage(root)
 
 
@@ -133,7 +146,7 @@ def carry_out(directory: Path) -> Stage:
             case "ENV":
                 for pair in shlex.split(arguments):
                     key, _, value = pair.partition("=")
-                    stage.env[key] = re.sub(r"\$(\w+)", lambda m: stage.env[m[1]], value)
+                    stage.env[key] = Template(value).substitute(stage.env)
             case "USER":
                 stage.user = arguments
             case "COPY":
