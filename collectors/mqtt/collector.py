@@ -124,6 +124,7 @@ class MqttCollector:
                     idle_s=IDLE_S if self._sequences.waiting else None,
                 )
                 delivery = self._delivery(messages, inbox, [])
+                opened.go_on()
                 mids = [message.mid for message in messages if message.qos]
                 if delivery.readings or delivery.rejects or delivery.gaps:
                     window.add(await emit(delivery), mids)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 import structlog
 
-from collectors.reading import Counters, SourceLost
+from collectors.reading import Counters
 
 MOST_BYTES = 64 << 20
 MOST_UNCONFIRMED = 10_000  # messages of QoS 0: no window at the broker holds them back
@@ -31,8 +31,8 @@ class Arrived(msgspec.Struct, gc=False):
 class Inbox:
     """Between the socket and the mapping.
 
-    Messages of QoS 1 are bounded by the window that the broker was told; of QoS 0, the newest are
-    dropped and counted when there is no room.
+    Messages of QoS 1 are held back at the socket when it is full; of QoS 0, the newest are dropped
+    and counted.
     """
 
     def __init__(self, name: str, counters: Counters) -> None:
@@ -46,17 +46,18 @@ class Inbox:
         self._ready = asyncio.Event()
         self._error: Exception | None = None
 
+    @property
+    def full(self) -> bool:
+        """Whether more waits than memory should be given to."""
+        return self._bytes > MOST_BYTES
+
     def put(self, message: Arrived) -> None:
         """Take a message from the socket; never waits."""
-        full = self._bytes + len(message.payload) > MOST_BYTES
         if message.qos == 0:
-            if full or self._unconfirmed >= MOST_UNCONFIRMED:
+            if self.full or self._unconfirmed >= MOST_UNCONFIRMED:
                 self._drop()
                 return
             self._unconfirmed += 1
-        elif full:
-            self.close(SourceLost("more arrived than can wait; the broker will send it again"))
-            return
         self._bytes += len(message.payload)
         self._waiting.append(message)
         if len(self._waiting) >= self._enough:

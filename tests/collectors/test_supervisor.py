@@ -17,6 +17,7 @@ from collectors.reading import (
     SourceLost,
 )
 from collectors.supervisor import STAYED_UP_US, Supervisor
+from tests.collectors.mqtt_door import until
 
 Act = Callable[[Emit, Callable[[], None]], Awaitable[None]]
 
@@ -99,8 +100,7 @@ async def test_a_refusal_waits_for_a_person() -> None:
     collector = Scripted(fails(ConfigInvalid("wrong password")))
     with capture_logs() as logs:
         async with supervised(supervisor, collector):
-            while supervisor.status.state != "refused":
-                await asyncio.sleep(0)
+            await until(lambda: supervisor.status.state == "refused")
             assert supervisor.status.last_error == "wrong password"
             supervisor.retry_now()
             await collector.done.wait()
@@ -136,8 +136,7 @@ async def test_every_change_of_state_has_its_time() -> None:
 
     collector = Scripted(up_for_a_while)
     async with supervised(supervisor, collector):
-        while supervisor.status.state != "down":
-            await asyncio.sleep(0)
+        await until(lambda: supervisor.status.state == "down")
         assert supervisor.status.since == 1_000 + STAYED_UP_US
         assert supervisor.status.attempts == 0  # counted from the last time it was up
         await collector.done.wait()
@@ -168,6 +167,5 @@ def test_waits_grow_to_their_cap() -> None:
 async def test_stopping_during_a_wait(error: Exception) -> None:
     supervisor = Supervisor(Clock(), first_wait_s=3600, longest_wait_s=3600)
     async with supervised(supervisor, Scripted(fails(error))):
-        while supervisor.status.state == "connecting":
-            await asyncio.sleep(0)
+        await until(lambda: supervisor.status.state != "connecting")
     assert supervisor.status.state == "stopped"
