@@ -26,7 +26,8 @@ LOST: Final = (
 )
 """All that may be well again later without anybody changing the batch."""
 
-FIRST_TIME, LAST_TIME = -211_813_488_000_000_000, 9_223_371_331_199_999_999
+# TimescaleDB counts from 1970 inside, so its calendar ends thirty years before PostgreSQL's.
+FIRST_TIME, LAST_TIME = -210_866_803_200_000_000, 9_223_371_331_199_999_999 - EPOCH
 MINUS_INFINITY, INFINITY = -(2**63), 2**63 - 1
 
 KEEPALIVE: Final = {
@@ -62,9 +63,9 @@ def errors_named(doing: str) -> Iterator[None]:
     except StoreError:
         raise
     except asyncpg.UniqueViolationError as error:
-        table = getattr(error, "table_name", None) or ""
+        table = _table_of(error)
         detail = getattr(error, "detail", None) or error
-        raise DuplicateKey(f"{doing}: {table}: {detail}", parent_table(table)) from error
+        raise DuplicateKey(f"{doing}: {table}: {detail}", table) from error
     except LOST as error:
         if isinstance(error, ValueError):  # the driver found the values wrong before asking
             raise StoreRefused(f"{doing}: {error}") from error
@@ -74,12 +75,13 @@ def errors_named(doing: str) -> Iterator[None]:
         raise StoreRefused(f"{doing}: the database refused: {error}") from error
 
 
-def parent_table(table: str) -> str:
-    """The table that a partition or chunk belongs to, as far as its name tells."""
-    for parent in ("reading", "point"):
-        if table.startswith((f"{parent}_2", f"{parent}_1", f"{parent}_default")):
-            return parent
-    return table
+def _table_of(error: asyncpg.UniqueViolationError) -> str:
+    """The table, also where a partition or a chunk of it says so."""
+    key = getattr(error, "constraint_name", None) or ""
+    for table in ("reading", "point"):
+        if key.endswith("_pkey") and (key.startswith(f"{table}_") or f"_{table}_pkey" in key):
+            return table
+    return getattr(error, "table_name", None) or ""
 
 
 def storable(text: str) -> str:

@@ -197,6 +197,7 @@ class Store:
             writer.terminate()
 
     async def _write(self, connection: Any, batch: Batch) -> Written:
+        tables.check_times(batch.readings, batch.points)
         if self._partitions:
             await self._partitions.make(connection, tables.months(batch.readings, batch.points))
         if is_quiet(batch):

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.store.batch import Batch
-from app.store.copy import NULLABLE, encode
+from app.store.connection import FIRST_TIME, LAST_TIME
+from app.store.copy import EPOCH, NULLABLE, encode
 from app.store.errors import StoreRefused
 from app.store.rows import NO_SUBGROUP, POINT, READING
 
@@ -117,6 +118,19 @@ def months(*parts: NDArray[np.void]) -> set[tuple[str, str]]:
             each = np.unique(rows["time"].astype("M8[us]").astype("M8[M]"))
             found |= {(table_of(rows), str(month)) for month in each}
     return found
+
+
+def check_times(*parts: NDArray[np.void]) -> None:
+    """Refuse what the database's calendar has no day for.
+
+    Raises:
+        StoreRefused: a time lies thousands of years away.
+    """
+    for rows in parts:
+        if len(rows) and not (
+            rows["time"].min() >= FIRST_TIME + EPOCH and rows["time"].max() <= LAST_TIME + EPOCH
+        ):
+            raise StoreRefused(f"a row of {table_of(rows)} has a time beyond the calendar")
 
 
 async def change(connection: Any, rows: NDArray[np.void]) -> None:
