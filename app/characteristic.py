@@ -17,6 +17,7 @@ from app.spelling import nearest
 from rules.charts import CHARTS
 from rules.runs import PROFILES, RULES, compile_rules
 
+LARGEST_SUBGROUP = 25
 Class = Literal["critical", "significant", "standard"]
 
 
@@ -235,9 +236,10 @@ def _check_chart(name: str, size: int) -> None:
                 f"chart: {name} makes a point of each reading, but subgroup.size is {size}; "
                 'use chart = "xbar_r" or "xbar_s", or leave the size out'
             )
-    elif not chart.min_n <= size <= chart.max_n:
+    elif not chart.min_n <= size <= min(chart.max_n, LARGEST_SUBGROUP):
+        most = min(chart.max_n, LARGEST_SUBGROUP)
         raise ValueError(
-            f"chart: {name} needs subgroups of {chart.min_n} to {chart.max_n} readings, "
+            f"chart: {name} needs subgroups of {chart.min_n} to {most} readings, "
             f"not {size}; set subgroup.size"
         )
 

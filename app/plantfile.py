@@ -81,7 +81,7 @@ class PlantSection(Frozen):
     def _known_zone(cls, name: str) -> str:
         try:
             ZoneInfo(name)
-        except (OSError, ValueError) as error:
+        except (KeyError, OSError, ValueError) as error:
             raise ValueError(f'"{name}" is no time zone; write one like "Europe/Berlin"') from error
         return name
 

@@ -81,17 +81,12 @@ async def _through_service(
     headers = {}
     if settings.access_token is not None:
         headers["Authorization"] = f"Bearer {settings.access_token.get_secret_value()}"
-    body = {
-        "who": who,
-        "text": path.read_text(encoding="utf-8"),
-        "base_dir": str(path.resolve().parent),
-    }
     try:
         async with httpx.AsyncClient(timeout=ANSWER_S, trust_env=False) as client:
             answer = await client.post(
                 f"{url.rstrip('/')}/api/v1/plant",
                 params={"dry_run": dry_run},
-                json=body,
+                json={"who": who, **_sent(path)},
                 headers=headers,
             )
     except httpx.HTTPError as error:
@@ -103,6 +98,10 @@ async def _through_service(
     if answer.status_code != httpx.codes.OK:
         raise Failed(f"{url}: {document.get('detail', f'answered {answer.status_code}')}")
     return document
+
+
+def _sent(path: Path) -> dict[str, str]:
+    return {"text": path.read_text(encoding="utf-8"), "base_dir": str(path.resolve().parent)}
 
 
 async def _alone(settings: Settings, plant: Plant, *, dry_run: bool, who: str) -> dict[str, Any]:
