@@ -28,16 +28,21 @@ class Need:
     """One thing that tests use: where to see it, and what installs it."""
 
     name: str
-    paths: tuple[str, ...]  # any of them shows that it is here
+    paths: tuple[str, ...]  # patterns below /: any of them shows that it is here
     packages: tuple[str, ...]
+
+    @property
+    def met(self) -> bool:
+        """Whether it is here."""
+        here = any(any(Path("/").glob(path)) for path in self.paths)
+        return here or shutil.which(Path(self.paths[0]).name) is not None
 
 
 NEEDS = (
-    Need("Mosquitto", ("/usr/sbin/mosquitto", "/usr/bin/mosquitto"), ("mosquitto",)),
-    Need("Chromium", ("/usr/bin/chromium",), ("chromium",)),
-    Need("fonts", ("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",), ("fonts-dejavu-core",)),
-    Need("libmodbus", ("/usr/include/modbus/modbus.h",), ("libmodbus-dev",)),
-    Need("a C compiler", ("/usr/bin/cc",), ("gcc", "libc6-dev")),
+    Need("Mosquitto", ("usr/sbin/mosquitto", "usr/bin/mosquitto"), ("mosquitto",)),
+    Need("Chromium", ("usr/bin/chromium",), ("chromium",)),
+    Need("fonts", ("usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",), ("fonts-dejavu-core",)),
+    Need("libmodbus", ("usr/lib/*/libmodbus.so.5",), ("libmodbus5",)),
 )
 
 
@@ -141,8 +146,7 @@ def make_timescale_root(root: Path) -> None:
 
 def install() -> None:
     """Install whatever is missing."""
-    lacking = [need for need in NEEDS if not any(Path(path).exists() for path in need.paths)]
-    packages = [package for need in lacking for package in need.packages]
+    packages = [package for need in NEEDS if not need.met for package in need.packages]
     in_own_root = debian() != 13 and timescale_root() is None
     if in_own_root and not shutil.which("debootstrap"):
         packages.append("debootstrap")
@@ -158,8 +162,7 @@ def report() -> list[str]:
     lines = [
         f"{need.name} is missing (Debian: {' '.join(need.packages)})"
         for need in NEEDS
-        if not any(Path(path).exists() for path in need.paths)
-        and not shutil.which(Path(need.paths[0]).name)
+        if not need.met
     ]
     if timescale_root() is None and not os.environ.get("ANDON_TEST_DATABASE_URL"):
         lines.append("TimescaleDB is missing; ANDON_TEST_DATABASE_URL may name a server to test on")
