@@ -105,11 +105,11 @@ class Facts:
 
     def open_alarms(self) -> Sequence[Alarm]:
         """Every alarm that is not closed."""
-        return self._alarms.open()
+        return self._alarms.open_alarms()
 
     def alarm_seq(self) -> int:
         """The number of the newest alarm change."""
-        return self._alarms.seq
+        return self._alarms.ids.seq
 
     async def history(self, stream: int, window: int) -> History:
         """The newest points as stored."""

@@ -18,7 +18,7 @@ from app.store.batch import Batch
 from app.store.batch import Source as SourceRow
 from app.store.errors import StoreLost
 from app.store.migrate import migrate
-from app.unit import Unit
+from app.unit import OTHERS, Unit
 
 if TYPE_CHECKING:
     from app.service import Service
@@ -43,7 +43,7 @@ class Opening:
         """
         service = self._service
         try:
-            await migrate(service.store.url)
+            await migrate(service.url)
             await service.store.open()
             service.journal.last = await service.store.last_batch()
             written = await service.journal.drain()
@@ -76,18 +76,15 @@ class Opening:
             catalog.put_version(version)
         for source in await records.sources():
             catalog.put_source(Source(source.id, source.name, source.position))
-        contexts, next_context = await records.newest_contexts()
-        catalog.restore_contexts(contexts, next_context)
-        highest = await records.highest()
-        service.numbers.gap = highest["gap"]
-        service.numbers.quarantine = highest["quarantine"]
-        service.highest = {name: highest[name] for name in ("source", "audit", "boundary", "station_event")}
-        ids = Ids(highest["alarm"], highest["event"], highest["outbox"], highest["alarm_seq"])
+        highest = await records.counters()
+        catalog.restore_contexts(await records.newest_contexts(), highest.context + 1)
+        service.numbers.gap, service.numbers.quarantine = highest.gap, highest.quarantine
+        service.highest = {name: getattr(highest, name) for name in OTHERS}
+        ids = Ids(highest.alarm, highest.event, highest.outbox, highest.alarm_seq)
         alarms, events, standing = await records.open_alarms()
         service.alarms.restore(alarms, events, ids, standing)
-        await asyncio.to_thread(
-            bring_back, service.engine, service.late, catalog, await records.remains()
-        )
+        remains = await records.remains(catalog.newest_stream)
+        await asyncio.to_thread(bring_back, service.engine, service.late, catalog, remains)
         service.facts.epoch_number = service.state.epoch = service.store.epoch
 
     def forget(self) -> None:

@@ -114,6 +114,12 @@ class Scan:
         group.last_time = time
 
 
+    def know(self, name: int, point: np.void) -> None:
+        """A subgroup that a source named and that has its point: meeting the name opens none."""
+        time, key = int(point["time"]), int(point["key"])
+        row = self.era(time)
+        self.groups[2, name, 0] = Group(time, key, name, True, False, False, row, [], 1.0, time)
+
     def ordered(self) -> list[Group]:
         """The groups found so far, in the order in which they begin."""
         return sorted(self.groups.values(), key=lambda group: (group.time, group.key))

@@ -1,6 +1,7 @@
 """The engine's state as the store's rows tell it: what it was before the service stopped."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,13 @@ class Remains(NamedTuple):
     seqs: Mapping[int, int]  # by stream, where old points were changed
 
 
+class Plotted(NamedTuple):
+    """The newest points of a stream: where they stand, and which names they carry."""
+
+    places: set[tuple[int, int]]
+    names: dict[int, np.void]
+
+
 def bring_back(engine: Engine, late: LateReadings, catalog: Catalog, remains: Remains) -> None:
     """Give every stream the state that its stored rows amount to."""
     engine.ensure()
@@ -46,17 +54,20 @@ def bring_back(engine: Engine, late: LateReadings, catalog: Catalog, remains: Re
         engine.integers, (counted["stream"], loop.LAST_NUMBER), counted["subgroup"]
     )
     last = {int(point["stream"]): point for point in points}
-    plotted: dict[int, set[tuple[int, int]]] = {}
+    plotted: dict[int, Plotted] = {}
     for point in points:
-        plotted.setdefault(int(point["stream"]), set()).add((int(point["time"]), int(point["key"])))
+        known = plotted.setdefault(int(point["stream"]), Plotted(set(), {}))
+        known.places.add((int(point["time"]), int(point["key"])))
+        if point["flags"] & PointFlag.NAMED:
+            known.names[int(point["subgroup"])] = point
     for stream in catalog.streams:
         _bring_back_version(engine, stream, last.get(stream))
     starts = np.flatnonzero(np.diff(remains.readings["stream"], prepend=-1)).tolist()
-    for start, end in zip(starts, [*starts[1:], len(remains.readings)], strict=True):
+    for start, end in pairwise([*starts, len(remains.readings)]):
         readings = remains.readings[start:end]
         stream = int(readings["stream"][0])
         _Stream(engine, late, catalog, stream).take(
-            readings, remains.tags, plotted.get(stream, set())
+            readings, remains.tags, plotted.get(stream, Plotted(set(), {}))
         )
 
 
@@ -94,11 +105,13 @@ class _Stream:
         self,
         readings: NDArray[np.void],
         tags: Mapping[int, Mapping[str, str]],
-        plotted: set[tuple[int, int]],
+        plotted: Plotted,
     ) -> None:
         """Take up what these readings, the newest of the stream, leave open."""
         state, entry = self._state, self._entry
         scan = Scan(self._engine, self._late.eras(self._stream))
+        for name, point in plotted.names.items():
+            scan.know(name, point)
         sampled = 0
         for reading in readings:
             theirs = tags.get(int(reading["context"]))
@@ -118,14 +131,14 @@ class _Stream:
         groups = scan.ordered()
         waiting = unclosed(groups, self._engine)
         for group in groups:
-            if (group.time, group.key) in plotted:
+            if (group.time, group.key) in plotted.places:
                 continue
-            if group.named and group is not waiting:
-                continue
+            if group.named and (group is not waiting or group.number in plotted.names):
+                continue  # a name that is met again continues its point
             if group.late and not group.named:
                 self._fill(group, readings, tags)
             elif group.number != loop.NONE:
-                self._open(group, max(plotted, default=(-(2**62), 0)), cut_since=scan.pending)
+                self._open(group, max(plotted.places, default=(-(2**62), 0)), cut_since=scan.pending)
 
     def _open(self, group: Group, last: tuple[int, int], *, cut_since: bool) -> None:
         state = self._state

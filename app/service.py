@@ -1,26 +1,21 @@
 """The running service: what is started in which order, and what everybody asks it."""
 
 import asyncio
-import hashlib
 import os
 import signal
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import structlog
 
 from app.alarms import Alarms
-from app.announce import Announcer
+from app.announce import Announce, Announcer
 from app.catalog import Catalog, Source
 from app.engine import Engine, compile_loops
 from app.facts import Facts
 from app.http.ports import DatabaseAway, Health, NotReady, Row, Verdict
 from app.http.readings import SOURCE as HTTP
-from app.http.screen import STATIC
 from app.intake import Intake
 from app.journal import Durable, Journal
 from app.late import LateReadings
@@ -43,6 +38,7 @@ from app.trial import trial_version
 from app.unit import Unit
 from app.verdicts import verdicts_of
 from app.watch import Watch
+from collectors.kinds import KINDS
 from collectors.reading import Counters, Delivery, IntakeFull, Outcome, Receipt
 from collectors.supervisor import SourceStatus
 from rules import stream as loop
@@ -52,38 +48,30 @@ log = structlog.get_logger(__name__)
 LAG_EVERY_S = 0.25
 SNAPSHOT_EVERY_S = 60.0
 AGAIN_S = 1.0
-SPOOL, ASIDE, EMBEDDED = "spool", "aside", "postgres"
-
-
-def wall_clock() -> int:
-    """Microseconds since 1970."""
-    return time.time_ns() // 1000
-
-
-def build_of(static: Path) -> str:
-    """Names this program with its screen: another one makes screens reload."""
-    index = static / "index.html"
-    screen = hashlib.blake2b(index.read_bytes(), digest_size=4).hexdigest() if index.exists() else ""
-    return f"{version('andon')}{'+' if screen else ''}{screen}"
+SPOOL, ASIDE = "spool", "aside"
 
 
 class Service:
     """All parts of Andon in one process, wired together."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], int] = wall_clock) -> None:
+    def __init__(self, settings: Settings, clock: Callable[[], int], build: str) -> None:
         self.settings = settings
         self.clock = clock
-        self.build = build_of(STATIC)
+        self.build = build
         self.lock = asyncio.Lock()
-        self.embedded = (
-            EmbeddedPostgres(settings.data_dir / EMBEDDED) if settings.database_url is None else None
-        )
+        self.embedded: EmbeddedPostgres | None
         self.catalog = Catalog()
         self.engine = Engine(self.catalog)
         self.alarms = Alarms()
         self.spool = Spool(settings.data_dir / SPOOL, settings.spool_max_bytes)
         self.aside = Spool(settings.data_dir / ASIDE, settings.spool_max_bytes)
-        self.store = Store("" if settings.database_url is None else settings.database_url.get_secret_value(), clock)
+        if settings.database_url is not None:
+            self.url = settings.database_url.get_secret_value()
+            self.embedded = None
+        else:
+            self.embedded = EmbeddedPostgres(settings.data_dir)
+            self.url = self.embedded.url()  # known before it runs
+        self.store = Store(self.url, clock)
         self.records = Records(self.store)
         self.journal = Journal(self.store, self.spool, self.aside, self.lock)
         self.late = LateReadings(self.catalog, self.engine, self.records)
@@ -99,7 +87,7 @@ class Service:
         self.sources_running = Sources(self.catalog, self.intake.emit, clock)
         self.hub = Live(self.facts, clock=clock, build=self.build)
         self.door = Door(self.hub, clients=settings.live_clients)
-        self.announcer = Announcer((), clock, self.records.deliveries)
+        self.announcer = Announcer((), clock, self.records)
         self.watch = Watch(
             self.catalog, self.engine, self.alarms, self.facts, self.sources, clock
         )
@@ -120,6 +108,10 @@ class Service:
         pipeline.past = self.records.fill_past
         pipeline.committed = self._committed
         pipeline.wants_trial = self._trials.add
+        self.records.away = lambda: journal.away
+        self.records.names = lambda: {one.id: one.name for one in self.catalog.sources.values()}
+        self.records.stream_names = lambda number: self.catalog.streams[number].name
+        self.records.seq_of = lambda stream: int(self.engine.integers[stream, loop.SEQ])
         journal.snapshot = self.state.snapshot
         journal.aftermath = self.state.aftermath
 
@@ -136,7 +128,6 @@ class Service:
         await asyncio.to_thread(self.aside.open)
         if self.embedded is not None:
             await asyncio.to_thread(self.embedded.start)
-            self.store.url = self.embedded.url()
         compiling = asyncio.to_thread(compile_loops)
         opening = Opening(self)
         _, opened = await asyncio.gather(compiling, opening.try_once())
@@ -214,10 +205,15 @@ class Service:
 
     async def _reconfigure(self) -> None:
         """Run what the catalog says: sources, announcements, words."""
-        plant = self.records.plant_of(self.catalog.plant)
-        self.facts.plant = plant.section
-        self.announcer.configure(plant.announce, plant=plant.section.name)
-        await self.sources_running.configure(plant.sources)
+        plant = self.catalog.plant
+        section = PlantSection.model_validate(plant.get("section", {}))
+        self.facts.plant = section
+        self.announcer.configure(
+            [Announce.model_validate(one) for one in plant.get("announce", ())], plant=section.name
+        )
+        await self.sources_running.configure(
+            [KINDS[one["kind"]].config.model_validate(one) for one in plant.get("sources", ())]
+        )
         self.pipeline.traits = self.sources_running.traits()
 
     @property

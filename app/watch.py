@@ -1,7 +1,7 @@
 """What the clock alone brings about: silent gauges, lost sources, shelves that are over."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -41,7 +41,7 @@ class Watch:
         self._expect = np.zeros(0, np.int64)
         self._as_of = (-1, -1)
 
-    async def run(self, act: Callable[[Callable[[Batch], None]], "asyncio.Future[None]"]) -> None:
+    async def run(self, act: Callable[[Callable[[Batch], None]], Awaitable[None]]) -> None:
         """Look, and act when something is found, without end."""
         while True:
             await asyncio.sleep(EVERY_S)

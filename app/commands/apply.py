@@ -147,7 +147,6 @@ async def _stores(settings: Settings) -> AsyncIterator[Service]:
         await asyncio.to_thread(service.aside.open)
         if service.embedded is not None:
             await asyncio.to_thread(service.embedded.start)
-            service.store.url = service.embedded.url()
         yield service
     finally:
         await service.stop()

@@ -87,9 +87,7 @@ class MemoryStore:
 
     async def readings_between(self, stream, start, end, limit):
         rows = self.all_readings(stream)
-        chosen = [
-            row for row in rows if start <= place(row) and (end is None or place(row) <= end)
-        ]
+        chosen = [row for row in rows if start <= place(row) and (end is None or place(row) <= end)]
         return np.array(chosen[:limit], READING) if chosen else np.empty(0, READING)
 
     async def subgroup_readings(self, stream, numbers, since):
@@ -97,7 +95,9 @@ class MemoryStore:
         chosen = [
             row
             for row in rows
-            if row["subgroup"] != NO_SUBGROUP and row["subgroup"] in numbers and row["time"] >= since
+            if row["subgroup"] != NO_SUBGROUP
+            and row["subgroup"] in numbers
+            and row["time"] >= since
         ]
         return np.array(chosen, READING) if chosen else np.empty(0, READING)
 

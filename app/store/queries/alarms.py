@@ -114,3 +114,14 @@ async def alarm_history(database: Database, number: int) -> tuple[list[AlarmChan
     """An alarm's lines of history and its events, oldest first."""
     changes = [AlarmChange(**row) for row in await database.fetch(HISTORY, number)]
     return changes, [Event(**row) for row in await database.fetch(EVENTS, number)]
+
+
+EVENTS_SINCE: Final = f"""
+    SELECT {EVENT_COLUMNS} FROM event
+    WHERE stream = ANY($1::integer[]) AND (state = 'open' OR last_time >= $2) ORDER BY id
+"""
+
+
+async def events_since(database: Database, streams: Sequence[int], time: int) -> list[Event]:
+    """The events of some streams that are open or end at or after ``time``, whatever their state."""
+    return [Event(**row) for row in await database.fetch(EVENTS_SINCE, list(streams), time)]

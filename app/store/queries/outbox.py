@@ -34,15 +34,22 @@ WAITING: Final = """
     FROM outbox o LEFT JOIN outbox_delivery d ON d.outbox = o.id AND d.channel = $1
     WHERE o.id > $2 AND o.created_at >= coalesce($4::timestamptz, '-infinity')
       AND (d.outbox IS NULL OR d.next_at IS NOT NULL)
+      AND (NOT $5 OR (o.payload -> 'page')::boolean)
     ORDER BY o.id LIMIT $3
 """
 
 
 async def waiting_announcements(
-    database: Database, channel: str, after: int, limit: int, since: int | None = None
+    database: Database,
+    channel: str,
+    after: int,
+    limit: int,
+    since: int | None = None,
+    *,
+    calls_only: bool = False,
 ) -> list[tuple[Outbox, int]]:
     """What a channel has neither delivered nor given up, with the attempts so far, by id."""
-    rows = await database.fetch(WAITING, channel, after, limit, since)
+    rows = await database.fetch(WAITING, channel, after, limit, since, calls_only)
     return [
         (Outbox(row["id"], row["alarm"], row["created_at"], row["payload"]), row["attempts"])
         for row in rows

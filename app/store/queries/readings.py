@@ -18,7 +18,7 @@ Identity = tuple[int, int]
 """Time and key."""
 
 NEWEST: Final = np.dtype(
-    [("stream", "i4"), ("time", "i8"), ("key", "i8"), ("received_at", "i8"), ("subgroup", "i8")]
+    [("stream", "i4"), ("time", "i8"), ("key", "i8"), ("received_at", "i8"), ("source", "i4")]
 )
 """Of each stream's newest reading."""
 
@@ -147,8 +147,7 @@ async def named(
 
 
 NEWEST_PER_STREAM: Final = f"""
-    {SENT} SELECT r.stream, r.time, r.key, r.received_at,
-                  coalesce(r.subgroup, -9223372036854775808) AS subgroup
+    {SENT} SELECT r.stream, r.time, r.key, r.received_at, r.source
     FROM stream s CROSS JOIN LATERAL (
         SELECT * FROM reading r WHERE r.stream = s.id ORDER BY r.time DESC, r.key DESC LIMIT 1) r
     ORDER BY r.stream) x
