@@ -68,7 +68,12 @@ check: .venv/.developing
 	$(BIN)/mypy
 	$(BIN)/pytest -q -m "not servers"
 
-bench: .venv/.developing app/static/index.html servers
+.venv/.benching: requirements-bench.lock .venv/.developing
+	@echo "==> Python packages from requirements-bench.lock"
+	@$(PIP) -r requirements-bench.lock
+	@touch $@
+
+bench: .venv/.benching app/static/index.html servers
 	$(BIN)/python -m benchmarks
 
 chaos: .venv/.developing app/static/index.html servers
@@ -79,6 +84,7 @@ lock: .venv/.developing
 	$(UV_COMPILE) --group build -o requirements-build.lock
 	$(UV_COMPILE) pyproject.toml --group dev -o requirements-dev.lock
 	$(UV_COMPILE) --group ui -o requirements-ui.lock
+	$(UV_COMPILE) --group bench -c requirements-dev.lock -o requirements-bench.lock
 
 wheel: .venv/.installed app/static/index.html
 	@$(BIN)/hatchling build -t wheel
