@@ -234,12 +234,13 @@ class AlarmBook:
 
     def to_bytes(self) -> bytes:
         """The book as bytes, for the snapshot beside the spool."""
-        held = self._held.values()
+        held = [self._held[key] for key in sorted(self._held)]
+        events = (event for one in held for event in one.events.values())
         return msgspec.msgpack.encode(
             Saved(
                 self.ids,
                 [one.alarm for one in held if one.alarm is not None],
-                [event for one in held for event in one.events.values()],
+                sorted(events, key=lambda event: event.id),
                 {one.alarm.id: one.standing for one in held if one.alarm is not None},
                 self._last_good.tobytes(),
             )

@@ -210,6 +210,7 @@ class Alarms:
         ends = {
             int(row["stream"]): Newest(place(row), meaning(newest, i), row)
             for i, row in enumerate(newest.rows)
+            if newest.counts[i]
         }
         for stream, past in found.items():
             key = Key(stream, alarm_class)
@@ -238,10 +239,11 @@ class Alarms:
         vanished = 0
         for event in result.changed:
             rows.events[event.id] = event
+            one = signal_of(event)
             if event.state == "open":
-                events[signal_of(event)] = event
-            else:
-                events.pop(signal_of(event), None)
+                events[one] = event
+            elif one in events and events[one].id == event.id:
+                del events[one]
             if event.state == "withdrawn" and held.alarm and event.alarm == held.alarm.id:
                 vanished += 1
         begun = []
@@ -264,7 +266,8 @@ class Alarms:
             found = [signal_of(event) for event in begun]
             last = max((event.last_time, event.last_key) for event in begun)
             page = rows.pages(past.age, found, rows.facts(key.stream))
-            new = rows.occurred(key, held, begun, last, count=max(net, 0), page=page)
+            count = max(net, 0 if held.alarm else 1)
+            new = rows.occurred(key, held, begun, last, count=count, page=page)
             rows.happen(key, new)
         elif vanished and held.standing <= 0:
             rows.happen(key, Withdrew())

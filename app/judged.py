@@ -221,8 +221,11 @@ def past_of(new: Series, past: Mask, now: Series, was: Series, gone: Series) -> 
     differs = (now.mask != was.mask) | (now.counts != was.counts) | (now.advisory != was.advisory)
     for i in np.flatnonzero(differs):
         note(now.rows[i], meaning(was, i), meaning(now, i))
-    for i in np.flatnonzero(gone.mask != 0):
+    for i in range(len(gone.rows)):
         note(gone.rows[i], meaning(gone, i), frozenset())
+    # A newest point that is gone leaves another one as the newest, whatever it signalled itself.
+    for stream in {*gone.rows["stream"].tolist(), *now.rows["stream"][differs].tolist()}:
+        found.setdefault(stream, Past([], True, NEVER))
     for known in found.values():
         known.deltas.sort(key=lambda delta: delta.place)
     return found
