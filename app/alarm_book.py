@@ -72,7 +72,10 @@ CLASS_OF: Final[dict[str, AlarmClass]] = {
 
 
 class AlarmBook:
-    """What is open, found by stream and class or by the alarm's id."""
+    """What is open, found by stream and class or by the alarm's id.
+
+    One thread at a time changes it; others may read meanwhile.
+    """
 
     def __init__(self) -> None:
         self.ids = Ids()
@@ -141,20 +144,20 @@ class AlarmBook:
 
     def alarms(self) -> list[Alarm]:
         """All open alarms, oldest first."""
-        found = [held.alarm for held in self._held.values() if held.alarm is not None]
+        found = [held.alarm for held in list(self._held.values()) if held.alarm is not None]
         return sorted(found, key=lambda alarm: alarm.id)
 
     def open_keys(self, alarm_class: AlarmClass) -> list[Key]:
         """Where an event of this class is open."""
         return [
             key
-            for key, held in self._held.items()
+            for key, held in list(self._held.items())
             if key.alarm_class == alarm_class and held.events
         ]
 
     def shelves_over(self, now: int) -> list[Key]:
         """Where the time on the shelf has run out."""
-        return [self._keys[alarm] for alarm, end in self._shelved.items() if end <= now]
+        return [self._keys[alarm] for alarm, end in list(self._shelved.items()) if end <= now]
 
     def last_good(self, stream: int) -> int | None:
         """When the stream's newest reading within specification was measured."""

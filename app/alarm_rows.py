@@ -233,18 +233,19 @@ class AlarmRows:
         facts = self.facts(key.stream)
         good = self.book.last_good(key.stream)
         alarm = self.book[key].alarm
-        found = []
-        for row in readings:
-            time = int(row["time"])
-            version = facts.version_at(time)
+        times = readings["time"].tolist()
+        first, last = facts.version_at(min(times)), facts.version_at(max(times))
+        columns = (times, *(readings[name].tolist() for name in ("key", "value", "spec")))
+        for time, number, value, side in zip(*columns, strict=True):
+            version = first if first is last else facts.version_at(time)
             spec = (version.definition.get("spec") if version else None) or {}
-            found.append(
+            self._batch.containments.append(
                 Containment(
                     stream=key.stream,
                     time=time,
-                    key=int(row["key"]),
-                    value=float(row["value"]),
-                    side="upper" if row["spec"] > 0 else "lower",
+                    key=number,
+                    value=value,
+                    side="upper" if side > 0 else "lower",
                     lower=spec.get("lower"),
                     upper=spec.get("upper"),
                     alarm=None if alarm is None else alarm.id,
@@ -252,7 +253,6 @@ class AlarmRows:
                     recorded_at=self.now,
                 )
             )
-        self._batch.containments.extend(found)
 
 
 def _answers(change: AlarmChange, alarm: Alarm) -> bool:

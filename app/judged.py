@@ -56,6 +56,12 @@ class Judged:
     past_events: list[Event] = field(default_factory=list)
     """Stored events of those streams that lie at or after the oldest change, whatever their state."""
 
+    def signalling(self) -> int:
+        """How many rows signal something: each costs some 50 microseconds of Python."""
+        return int(np.count_nonzero(self.points["violations"])) + int(
+            np.count_nonzero(self.readings["spec"])
+        )
+
 
 class Series(NamedTuple):
     """One class's rows: what each signals, whether it counts, and how old it was at receipt."""
