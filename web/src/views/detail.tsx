@@ -1,0 +1,481 @@
+// One characteristic: both charts, limits stepped by version, the last value, alarms and versions.
+import { useComputed, useSignal } from '@preact/signals'
+import { useEffect, useRef } from 'preact/hooks'
+import { ChartView, type Range } from '../chart/view'
+import type { Kind } from '../chart/lines'
+import { lineAt } from '../chart/lines'
+import { day, number, time } from '../format'
+import { CUT, EXCLUDED, LATE, PARTIAL, RETROSPECTIVE, TRIAL, UNJUDGED, type Version } from '../live/protocol'
+import type { Stream } from '../live/store'
+import { decode, inWords, locationMark, specSide } from '../live/violations'
+import { go } from '../router'
+import { store } from '../screen'
+import { Seen } from './alarms'
+import { NotFound } from './app'
+import { Age, AlarmBadge, Shape, stateWords, useSilence, useStreams, WORD } from './parts'
+import { lastMark, sideArrow, valueDecimals } from './tile'
+
+const WINDOW = 500
+const SHOWN = 100
+const LEAST = 10
+
+const CHART_NAMES: Record<string, [location: string, dispersion: string | null]> = {
+  i_mr: ['Single values', 'Moving range'],
+  xbar_r: ['Mean', 'Range'],
+  xbar_s: ['Mean', 'Standard deviation'],
+  p: ['Proportion', null],
+}
+
+export function Detail({ name }: { name: string }) {
+  const stream = useComputed(() => {
+    store.catalogRev.value
+    return store.streams.get(name) ?? store.allStreams.value.find((one) => one.characteristic.id === name)
+  })
+  if (!stream.value) {
+    if (store.epoch === null) return <p class="empty">Connecting…</p>
+    return <NotFound what={`No characteristic is called "${name}".`} />
+  }
+  return <Charts stream={stream.value} key={stream.value.c} />
+}
+
+interface View {
+  paused: boolean
+  to: number
+  shown: number
+}
+
+function Charts({ stream }: { stream: Stream }) {
+  useStreams([stream.c], WINDOW, 10)
+  const [locationName, dispersionName] = CHART_NAMES[stream.characteristic.chart] ?? ['Points', null]
+  const view = useSignal<View>({ paused: false, to: 0, shown: SHOWN })
+  const selected = useSignal<number | null>(null)
+  const hovered = useSignal<number | null>(null)
+  const table = useSignal(false)
+  const panes = useSignal<'both' | 'x' | 'd'>('both')
+  const views = useRef<ChartView[]>([])
+
+  const end = useComputed(() => {
+    stream.rev.value
+    const series = stream.series
+    return series ? series.first + series.length - 1 : 0
+  })
+  const range = useComputed<Range>(() => {
+    const { paused, to, shown } = view.value
+    const last = paused ? Math.max(to, stream.series?.first ?? 0) : end.value
+    return { from: last - shown + 1, to: last }
+  })
+  const zoom = (factor: number) => {
+    const shown = Math.min(WINDOW, Math.max(LEAST, Math.round(view.value.shown * factor)))
+    view.value = { paused: true, to: range.value.to, shown }
+  }
+  const pan = (share: number) => {
+    const { shown } = view.value
+    const oldest = (stream.series?.first ?? 0) + Math.min(shown, stream.series?.length ?? 0) - 1
+    const to = Math.max(oldest, Math.min(end.value, range.value.to + Math.round(share * shown)))
+    view.value = { paused: true, to, shown }
+  }
+  const follow = () => (view.value = { paused: false, to: 0, shown: SHOWN })
+  const step = (by: number) => {
+    const from = selected.value ?? (by < 0 ? end.value + 1 : end.value)
+    const place = Math.max(stream.series?.first ?? 0, Math.min(end.value, from + by))
+    selected.value = place
+    if (place < range.value.from || place > range.value.to) view.value = { ...view.value, paused: true, to: place }
+  }
+  const onKey = (event: KeyboardEvent) => {
+    if (event.key === 'ArrowLeft') event.shiftKey ? pan(-0.25) : step(-1)
+    else if (event.key === 'ArrowRight') event.shiftKey ? pan(0.25) : step(1)
+    else if (event.key === 'Escape') selected.value = null
+    else return
+    event.preventDefault()
+  }
+  const save = async () => {
+    const first = views.current[0]
+    if (!first) return
+    const now = store.now()
+    const site = store.site.value
+    const stale = store.connection.value === 'live' ? '' : ' · STALE'
+    const lines = [
+      `${stream.label} · ${stream.characteristic.station ?? ''}`,
+      `${site.name} · ${day(now, site)} ${time(now, site, now)} · limits v${stream.limitsVersion ?? '–'}${stale}`,
+    ]
+    const link = document.createElement('a')
+    link.href = URL.createObjectURL(await first.toPNG(lines))
+    link.download = `${stream.c.replace(/[^\w.-]/g, '_')}.png`
+    link.click()
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000)
+  }
+
+  return (
+    <main class="detail">
+      <section class="charts" aria-label="Control charts" onKeyDown={onKey}>
+        <div class="heading">
+          <div>
+            <h1>{stream.label}</h1>
+            <p class="quiet">
+              {[stream.characteristic.station?.replace('/', ' / '), stream.characteristic.part].filter(Boolean).join(' · ')}
+            </p>
+          </div>
+          <Siblings stream={stream} />
+        </div>
+        {table.value ? (
+          <Table stream={stream} />
+        ) : (
+          <div class={`panes ${panes.value}`}>
+            {panes.value !== 'd' && (
+              <Pane
+                key={`x${panes.value}`}
+                {...{ stream, range, selected, hovered, views }}
+                kind="location"
+                title={locationName}
+                timeAxis={panes.value === 'x' || !dispersionName}
+              />
+            )}
+            {panes.value !== 'x' && dispersionName && (
+              <Pane
+                key={`d${panes.value}`}
+                {...{ stream, range, selected, hovered, views }}
+                kind="dispersion"
+                title={dispersionName}
+                timeAxis
+              />
+            )}
+          </div>
+        )}
+        <Readout stream={stream} place={hovered.value ?? selected.value} />
+        <div class="toolbar" role="toolbar" aria-label="Chart">
+          <div class="group">
+            <button
+              class={view.value.paused ? 'warn' : ''}
+              aria-pressed={view.value.paused}
+              onClick={() => (view.value.paused ? follow() : (view.value = { ...view.value, paused: true, to: end.value }))}
+            >
+              {view.value.paused ? 'PAUSED · follow' : '⏸ Following'}
+            </button>
+            <button aria-label="Earlier" onClick={() => pan(-0.5)}>
+              ←
+            </button>
+            <button aria-label="Later" onClick={() => pan(0.5)}>
+              →
+            </button>
+            <button aria-label="Show fewer points" onClick={() => zoom(0.5)}>
+              +
+            </button>
+            <button aria-label="Show more points" onClick={() => zoom(2)}>
+              −
+            </button>
+            <button aria-label="Follow the newest point" onClick={follow}>
+              0
+            </button>
+          </div>
+          <span class="quiet span">{Math.min(view.value.shown, stream.series?.length ?? 0)} points</span>
+          <div class="group right">
+            {dispersionName && (
+              <button
+                onClick={() => (panes.value = panes.value === 'both' ? 'x' : panes.value === 'x' ? 'd' : 'both')}
+                aria-label="Switch charts"
+              >
+                {panes.value === 'both' ? 'Both charts' : panes.value === 'x' ? locationName : dispersionName}
+              </button>
+            )}
+            <button aria-pressed={table.value} onClick={() => (table.value = !table.value)}>
+              Table
+            </button>
+            <button onClick={() => void save()} disabled={table.value}>
+              PNG
+            </button>
+          </div>
+        </div>
+      </section>
+      <Side stream={stream} />
+    </main>
+  )
+}
+
+interface PaneProps {
+  stream: Stream
+  kind: Kind
+  title: string
+  timeAxis: boolean
+  range: { value: Range }
+  selected: { value: number | null }
+  hovered: { value: number | null }
+  views: { current: ChartView[] }
+}
+
+function Pane({ stream, kind, title, timeAxis, range, selected, hovered, views }: PaneProps) {
+  const host = useRef<HTMLDivElement>(null)
+  const chart = useRef<ChartView | null>(null)
+  useEffect(() => {
+    const view = new ChartView(
+      host.current!,
+      kind,
+      {
+        style: () => store.site.peek(),
+        now: () => store.now(),
+        hover: (place) => (hovered.value = place),
+        pick: (place) => (selected.value = selected.value === place ? null : place),
+      },
+      timeAxis,
+    )
+    chart.current = view
+    if (kind === 'location') views.current.unshift(view)
+    else views.current.push(view)
+    view.setSeries(stream)
+    const stop = stream.rev.subscribe(() => view.append())
+    return () => {
+      stop()
+      views.current = views.current.filter((one) => one !== view)
+      view.destroy()
+    }
+  }, [stream, kind, timeAxis])
+  const { from, to } = range.value
+  const picked = selected.value
+  useEffect(() => chart.current?.setRange({ from, to }, picked), [from, to, picked])
+  const summary = useComputed(() => describe(stream, kind))
+  return (
+    <figure class={`pane ${kind}`} tabIndex={0} role="img" aria-label={`${title} chart. ${summary.value}`}>
+      <figcaption>{title}</figcaption>
+      <div class="plot" ref={host} />
+      <Hint stream={stream} kind={kind} />
+    </figure>
+  )
+}
+
+/** What the chart cannot say: why it has no limits, or no past. */
+function Hint({ stream, kind }: { stream: Stream; kind: Kind }) {
+  stream.rev.value
+  if (kind !== 'location') return null
+  const series = stream.series
+  if (!series) return <p class="hint">Loading…</p>
+  if (series.partial) return <p class="hint">The database is away: only what came since is shown.</p>
+  if (series.length === 0) return <p class="hint">No points yet.</p>
+  const last = stream.versions[series.v[series.length - 1]!]
+  if (last && !last.x) return <p class="hint">Limits not set: {series.length} of 25 points collected.</p>
+  if (last?.state === 'trial') return <p class="hint">Trial limits: advisory until approved.</p>
+  return null
+}
+
+function describe(stream: Stream, kind: Kind): string {
+  stream.rev.value
+  const series = stream.series
+  if (!series || series.length === 0) return 'No points yet.'
+  const i = series.length - 1
+  const style = store.site.value
+  const line = lineAt(series, i, stream.versions, kind)
+  const value = kind === 'location' ? series.y[i]! : series.d[i]!
+  const decimals = valueDecimals(stream)
+  const parts = [`${series.length} points`, `last ${number(value, decimals, style)} ${stream.characteristic.unit}`]
+  if (line) parts.push(`center ${number(line.cl, decimals, style)}`)
+  const bad = decode(series.f[i]!).filter((one) => one.chart === kind)
+  parts.push(bad.length ? bad.map(inWords).join(', ') : 'no signal')
+  return parts.join(', ') + '.'
+}
+
+function Siblings({ stream }: { stream: Stream }) {
+  const all = stream.characteristic.streams
+  if (all.length < 2) return null
+  return (
+    <nav class="siblings" aria-label="Streams">
+      {all.map((one) => (
+        <a
+          key={one.c}
+          href={`/c/${encodeURIComponent(one.c)}`}
+          aria-current={one.c === stream.c ? 'page' : undefined}
+        >
+          {Object.values(one.tags).join(' ')}
+        </a>
+      ))}
+    </nav>
+  )
+}
+
+function flagWords(flags: number): string[] {
+  const words: [number, string][] = [
+    [CUT, 'after a boundary'],
+    [PARTIAL, 'partial subgroup'],
+    [LATE, 'late'],
+    [EXCLUDED, 'excluded'],
+    [RETROSPECTIVE, 'retrospective'],
+    [UNJUDGED, 'not judged'],
+    [TRIAL, 'trial limits'],
+  ]
+  return words.filter(([flag]) => flags & flag).map(([, word]) => word)
+}
+
+function Readout({ stream, place }: { stream: Stream; place: number | null }) {
+  stream.rev.value
+  const series = stream.series
+  const i = place === null || !series ? -1 : place - series.first
+  if (!series || i < 0 || i >= series.length) {
+    return <p class="readout quiet">Tap a point, or use the arrow keys.</p>
+  }
+  const style = store.site.value
+  const decimals = valueDecimals(stream)
+  const version = stream.versions[series.v[i]!]
+  const spec = specSide(series, i, version)
+  const words = decode(series.f[i]!).map(inWords).concat(flagWords(series.g[i]!))
+  if (spec) words.unshift(spec === 'upper' ? 'above specification' : 'below specification')
+  return (
+    <p class="readout" aria-live="polite">
+      <strong>
+        {number(series.y[i]!, decimals, style)} {stream.characteristic.unit}
+      </strong>
+      <span>{time(series.ts[i]!, style, store.now())}</span>
+      {series.n[i]! > 1 && <span>n {series.n[i]}</span>}
+      {!Number.isNaN(series.d[i]!) && <span>spread {number(series.d[i]!, decimals, style)}</span>}
+      <span>limits v{series.v[i]}</span>
+      <span>{words.length ? words.join(', ') : 'in control'}</span>
+    </p>
+  )
+}
+
+function Table({ stream }: { stream: Stream }) {
+  stream.rev.value
+  const series = stream.series
+  const style = store.site.value
+  const decimals = valueDecimals(stream)
+  const rows = series ? Array.from({ length: Math.min(series.length, 200) }, (_, k) => series.length - 1 - k) : []
+  return (
+    <div class="scroll tableview" tabIndex={0} aria-label="Points as a table">
+      <table>
+        <caption class="hidden">{stream.label}, newest first</caption>
+        <thead>
+          <tr>
+            <th>Time</th>
+            <th class="num">Value {stream.characteristic.unit && `(${stream.characteristic.unit})`}</th>
+            <th class="num">Spread</th>
+            <th class="num">n</th>
+            <th>Limits</th>
+            <th>Signals</th>
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map((i) => {
+            const mark = locationMark(series!, i, stream.versions[series!.v[i]!])
+            return (
+              <tr key={`${series!.ts[i]}/${series!.x[i]}`}>
+                <td>{time(series!.ts[i]!, style, store.now())}</td>
+                <td class="num">{number(series!.y[i]!, decimals, style)}</td>
+                <td class="num">{Number.isNaN(series!.d[i]!) ? '' : number(series!.d[i]!, decimals, style)}</td>
+                <td class="num">{series!.n[i]}</td>
+                <td>v{series!.v[i]}</td>
+                <td>
+                  {mark.priority ? (
+                    <>
+                      <Shape priority={mark.priority} /> {WORD[mark.priority]}{' '}
+                    </>
+                  ) : null}
+                  {decode(series!.f[i]!).map(inWords).concat(flagWords(series!.g[i]!)).join(', ')}
+                </td>
+              </tr>
+            )
+          })}
+        </tbody>
+      </table>
+    </div>
+  )
+}
+
+function Side({ stream }: { stream: Stream }) {
+  stream.rev.value
+  const silence = useSilence(stream)
+  const alarms = useComputed(() => store.openAlarms.value.filter((one) => one.stream === stream.c))
+  const series = stream.series
+  const style = store.site.value
+  const mark = lastMark(stream)
+  const last = series && series.length ? series.length - 1 : -1
+  const old = store.connection.value !== 'live' || silence.value > 0
+  return (
+    <aside class="side" aria-label="State">
+      <div class={`panel last${old ? ' old' : ''}`}>
+        <div class="big-value" role="status">
+          <span class="digits">{last < 0 ? '…' : number(series!.y[last]!, valueDecimals(stream), style)}</span>
+          <span class="unit">{stream.characteristic.chart === 'p' ? '' : stream.characteristic.unit}</span>
+        </div>
+        <p class="quiet">
+          {last >= 0 && <Age since={stream.arrivedAt} />}
+          {silence.value > 0 && <strong class="nodata-word"> NO DATA</strong>}
+          {stream.characteristic.n > 1 && last >= 0 ? ` · mean of ${series!.n[last]}` : ''}
+        </p>
+        {mark.priority > 0 && (
+          <p class={`verdict p${mark.priority}`}>
+            <Shape priority={mark.priority} /> {WORD[mark.priority]} {sideArrow(stream)}
+          </p>
+        )}
+      </div>
+      <div class="panel">
+        <h2>Alarms</h2>
+        {alarms.value.length === 0 && <p class="quiet">No open alarms.</p>}
+        {alarms.value.map((alarm) => (
+          <article class="alarm-card" key={alarm.id}>
+            <a href={`/alarms/${alarm.id}`}>
+              <AlarmBadge alarm={alarm} arrow={alarm.class === 'silent' ? '' : sideArrow(stream)} />
+              <span class="quiet">
+                {stateWords(alarm, store.now())}
+                {alarm.seen_by ? ` · ${alarm.seen_by}` : ''} · <Age since={alarm.opened} />
+              </span>
+              <span class="sentence">{alarm.sentence}</span>
+            </a>
+            <Seen alarm={alarm} />
+          </article>
+        ))}
+      </div>
+      <Versions stream={stream} />
+      <button onClick={() => go(`/entry/${encodeURIComponent(stream.c)}`)}>Enter a measurement</button>
+    </aside>
+  )
+}
+
+export function legend(version: Version): string {
+  const style = store.site.value
+  const at = version.approved_at ?? version.created_at
+  const how = version.method === 'given' ? 'GIVEN' : version.method === 'entered' ? 'entered' : 'frozen'
+  return [`${how} v${version.number}`, version.author, at > 0 ? day(at, style) : '', version.source ?? '']
+    .filter(Boolean)
+    .join(' · ')
+}
+
+function Versions({ stream }: { stream: Stream }) {
+  const style = store.site.value
+  const decimals = valueDecimals(stream)
+  const all = Object.values(stream.versions).sort((a, b) => b.number - a.number)
+  const current = all.find((one) => one.number === stream.limitsVersion)
+  return (
+    <div class="panel">
+      <h2>Limits</h2>
+      {!current && <p class="quiet">No limits in force.</p>}
+      {current?.x && (
+        <dl class="facts">
+          <dt>UCL</dt>
+          <dd>{current.x.ucl === null ? '–' : number(current.x.ucl, decimals, style)}</dd>
+          <dt>CL</dt>
+          <dd>{number(current.x.cl, decimals, style)}</dd>
+          <dt>LCL</dt>
+          <dd>{current.x.lcl === null ? '–' : number(current.x.lcl, decimals, style)}</dd>
+          {current.spec && (
+            <>
+              <dt>Spec</dt>
+              <dd>
+                {[current.spec.lower, current.spec.upper]
+                  .map((one) => (one === null ? '–' : number(one, stream.characteristic.decimals, style)))
+                  .join(' … ')}
+              </dd>
+            </>
+          )}
+        </dl>
+      )}
+      <ul class="versions">
+        {all.slice(0, 4).map((version) => (
+          <li key={version.number} class={version.number === stream.limitsVersion ? 'current' : ''}>
+            {version.state === 'proposed' && <strong>PROPOSED </strong>}
+            {version.state === 'trial' && <strong>TRIAL </strong>}
+            {version.state === 'collecting' ? `v${version.number} · collecting` : legend(version)}
+          </li>
+        ))}
+      </ul>
+      <a class="button" href={`/limits/${encodeURIComponent(stream.characteristic.id)}`}>
+        All versions
+      </a>
+    </div>
+  )
+}

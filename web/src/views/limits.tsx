@@ -1,0 +1,222 @@
+// Limits of a characteristic: every version, a proposal, and the second person's yes or no.
+import { useComputed, useSignal } from '@preact/signals'
+import { useEffect } from 'preact/hooks'
+import { api, newKey, Refused, type VersionRow } from '../api'
+import { number, time } from '../format'
+import { parseTyped } from '../number'
+import { store } from '../screen'
+import { NotFound } from './app'
+import { useOffline, who } from './parts'
+
+export function Limits({ name }: { name: string }) {
+  const characteristic = useComputed(() => {
+    store.catalogRev.value
+    return store.characteristic(name)
+  })
+  const rows = useSignal<VersionRow[] | null>(null)
+  const said = useSignal<{ text: string; bad: boolean } | null>(null)
+  const offline = useOffline()
+  const load = () =>
+    api.versions(name).then(
+      (page) => (rows.value = [...page.items].sort((a, b) => b.number - a.number)),
+      (error: unknown) => (said.value = { text: (error as Error).message, bad: true }),
+    )
+  useEffect(() => void load(), [name])
+  const decide = async (path: string, body: object, done: string) => {
+    const person = await who()
+    if (!person) return
+    try {
+      await api.limits(name, path, { who: person, ...body }, newKey())
+      said.value = { text: done, bad: false }
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error
+      said.value = { text: `Not saved. ${error.message}`, bad: true }
+    }
+    await load()
+  }
+  if (!characteristic.value) {
+    if (store.epoch === null) return <p class="empty">Connecting…</p>
+    return <NotFound what={`No characteristic is called "${name}".`} />
+  }
+  const facts = characteristic.value
+  const decimals = facts.decimals === null ? null : facts.decimals + 1
+  const style = store.site.value
+  const show = (value: number | null | undefined) => (value === null || value === undefined ? '–' : number(value, decimals, style))
+  return (
+    <main class="wide">
+      <div class="heading">
+        <h1>Limits of {facts.name || facts.id}</h1>
+        <a class="button" href={`/c/${encodeURIComponent(facts.streams[0]?.c ?? facts.id)}`}>
+          Chart
+        </a>
+      </div>
+      {said.value && (
+        <p role="alert" class={said.value.bad ? 'bad' : 'good'}>
+          {said.value.text}
+        </p>
+      )}
+      <section class="panel">
+        <h2>Versions</h2>
+        <div class="scroll" tabIndex={0} role="region" aria-label="Versions">
+          <table>
+            <thead>
+              <tr>
+                <th>Version</th>
+                <th>State</th>
+                <th class="num">LCL</th>
+                <th class="num">CL</th>
+                <th class="num">UCL</th>
+                <th>How</th>
+                <th>By</th>
+                <th>Valid from</th>
+                <th></th>
+              </tr>
+            </thead>
+            <tbody>
+              {(rows.value ?? []).map((row) => (
+                <tr key={row.number}>
+                  <td>
+                    v{row.number} {row.stream && row.stream !== facts.id ? <span class="quiet">{row.stream}</span> : ''}
+                  </td>
+                  <td>{row.state === 'proposed' ? <strong>PROPOSED</strong> : row.state}</td>
+                  <td class="num">{show(row.location?.lcl)}</td>
+                  <td class="num">{show(row.location?.center)}</td>
+                  <td class="num">{show(row.location?.ucl)}</td>
+                  <td>{[row.limits?.method, row.reason].filter(Boolean).join(' · ')}</td>
+                  <td>{[row.author, row.approved_by && `approved by ${row.approved_by}`].filter(Boolean).join(', ')}</td>
+                  <td>{row.valid_from ? time(Date.parse(row.valid_from), style, store.now()) : 'since ever'}</td>
+                  <td>
+                    {row.state === 'proposed' && (
+                      <div class="group">
+                        <button
+                          disabled={offline.value}
+                          onClick={() => void decide(`/${row.number}/approve`, {}, `v${row.number} is in force.`)}
+                        >
+                          Approve
+                        </button>
+                        <button
+                          disabled={offline.value}
+                          onClick={() => void decide(`/${row.number}/reject`, { reason: 'rejected on the screen' }, `v${row.number} is rejected.`)}
+                        >
+                          Reject
+                        </button>
+                      </div>
+                    )}
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      </section>
+      <Propose
+        streams={facts.streams.map((one) => one.c)}
+        attribute={facts.chart === 'p'}
+        send={(body) => decide('', body, 'Proposed. Somebody has to approve it before it judges anything.')}
+      />
+    </main>
+  )
+}
+
+function Propose({
+  streams,
+  attribute,
+  send,
+}: {
+  streams: string[]
+  attribute: boolean
+  send: (body: object) => Promise<void>
+}) {
+  const way = useSignal<'baseline' | 'entered'>('baseline')
+  const stream = useSignal(streams[0] ?? '')
+  const last = useSignal('100')
+  const center = useSignal('')
+  const sigma = useSignal('')
+  const reason = useSignal('')
+  const mistake = useSignal('')
+  const offline = useOffline()
+  const submit = async () => {
+    mistake.value = ''
+    const scope = streams.length > 1 && stream.value ? { stream: stream.value } : {}
+    const read = (text: string, label: string): number | null => {
+      const typed = parseTyped(text)
+      if ('value' in typed) return typed.value
+      mistake.value = `${label}: ${typed.mistake}`
+      return null
+    }
+    if (way.value === 'baseline') {
+      const points = read(last.value, 'Points')
+      if (points !== null) await send({ reason: reason.value, baseline: { last: Math.round(points) }, ...scope })
+      return
+    }
+    const middle = read(center.value, 'Center')
+    const width = attribute ? undefined : read(sigma.value, 'Sigma')
+    if (middle === null || width === null) return
+    await send({ reason: reason.value, center: middle, ...(width === undefined ? {} : { sigma: width }), ...scope })
+  }
+  return (
+    <form
+      class="panel"
+      onSubmit={(event) => {
+        event.preventDefault()
+        void submit()
+      }}
+    >
+      <h2>Propose limits</h2>
+      <div class="group" role="group" aria-label="How">
+        <button type="button" aria-pressed={way.value === 'baseline'} onClick={() => (way.value = 'baseline')}>
+          From a baseline
+        </button>
+        <button type="button" aria-pressed={way.value === 'entered'} onClick={() => (way.value = 'entered')}>
+          Center {attribute ? '' : 'and sigma'}
+        </button>
+      </div>
+      <div class="values">
+        {streams.length > 1 && (
+          <div>
+            <label for="stream">Stream</label>
+            <select id="stream" value={stream.value} onChange={(event) => (stream.value = event.currentTarget.value)}>
+              {streams.map((one) => (
+                <option key={one}>{one}</option>
+              ))}
+            </select>
+          </div>
+        )}
+        {way.value === 'baseline' ? (
+          <Field id="last" label="Newest points" value={last} />
+        ) : (
+          <>
+            <Field id="center" label="Center" value={center} />
+            {!attribute && <Field id="sigma" label="Sigma of one value" value={sigma} />}
+          </>
+        )}
+        <Field id="reason" label="Reason" value={reason} />
+      </div>
+      {mistake.value && (
+        <p role="alert" class="bad">
+          {mistake.value}
+        </p>
+      )}
+      <div class="actions">
+        <button class="primary big" disabled={offline.value || !reason.value.trim()}>
+          Propose
+        </button>
+      </div>
+    </form>
+  )
+}
+
+function Field({ id, label, value }: { id: string; label: string; value: { value: string } }) {
+  return (
+    <div>
+      <label for={id}>{label}</label>
+      <input
+        id={id}
+        autocomplete="off"
+        maxLength={2000}
+        value={value.value}
+        onInput={(event) => (value.value = event.currentTarget.value)}
+      />
+    </div>
+  )
+}

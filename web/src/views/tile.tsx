@@ -1,0 +1,104 @@
+// One stream on the wall: name, last value, small chart, badge; hatched when it is old.
+import { useComputed } from '@preact/signals'
+import { useEffect, useRef } from 'preact/hooks'
+import { drawSpark } from '../chart/spark'
+import { offFrame, onFrame } from '../chart/frame'
+import { age, number } from '../format'
+import type { Stream } from '../live/store'
+import { locationMark, type Mark } from '../live/violations'
+import { store } from '../screen'
+import { AlarmBadge, Shape, useSilence, WORD } from './parts'
+
+export function valueDecimals(stream: Stream): number | null {
+  const { decimals, n, chart } = stream.characteristic
+  if (chart === 'p') return 3
+  return decimals === null ? null : decimals + (n > 1 ? 1 : 0)
+}
+
+export function lastMark(stream: Stream): Mark {
+  const series = stream.series
+  if (!series || series.length === 0) return { priority: 0, side: '' }
+  const i = series.length - 1
+  return locationMark(series, i, stream.versions[series.v[i]!])
+}
+
+/** Which side the newest marked point of the last few lies on. */
+export function sideArrow(stream: Stream): string {
+  const series = stream.series
+  if (!series) return ''
+  for (let i = series.length - 1; i >= Math.max(0, series.length - 30); i--) {
+    const { priority, side } = locationMark(series, i, stream.versions[series.v[i]!])
+    if (priority) return side === 'upper' ? '▲' : side === 'lower' ? '▼' : ''
+  }
+  return ''
+}
+
+export function Tile({ stream }: { stream: Stream }) {
+  const canvas = useRef<HTMLCanvasElement>(null)
+  const silence = useSilence(stream)
+  const alarm = useComputed(() => store.worstOf.value.get(stream.c))
+  const value = useComputed(() => {
+    stream.rev.value
+    const series = stream.series
+    if (!series || series.length === 0) return '…'
+    return number(series.y[series.length - 1]!, valueDecimals(stream), store.site.value)
+  })
+  const mark = useComputed(() => {
+    stream.rev.value
+    return lastMark(stream)
+  })
+  const old = useComputed(() => store.connection.value === 'stale')
+
+  useEffect(() => {
+    const draw = () => canvas.current && drawSpark(canvas.current, stream)
+    const stop = stream.rev.subscribe(() => onFrame(draw))
+    const observer = new ResizeObserver(() => onFrame(draw))
+    observer.observe(canvas.current!)
+    return () => {
+      stop()
+      offFrame(draw)
+      observer.disconnect()
+    }
+  }, [stream])
+
+  const shown = alarm.value
+  const quiet = silence.value > 0
+  const priority = shown ? shown.priority : mark.value.priority
+  const unseen = shown && (shown.state === 'unack' || shown.state === 'rtn_unack')
+  const classes = ['tile']
+  if (priority && !(priority === 4)) classes.push(`p${priority}`)
+  if (unseen) classes.push('unseen')
+  if (quiet) classes.push('nodata')
+  if (old.value) classes.push('old')
+  const unit = stream.characteristic.chart === 'p' ? '' : stream.characteristic.unit
+  const label =
+    `${stream.label}: ${value.value} ${unit}` +
+    (shown ? `, ${shown.sentence}` : '') +
+    (quiet ? `, no data for ${age(silence.value)}` : old.value ? ', old value' : '')
+  return (
+    <a class={classes.join(' ')} href={`/c/${encodeURIComponent(stream.c)}`} aria-label={label} data-stream={stream.c}>
+      <span class="name">{stream.label}</span>
+      <span class="value">
+        <span class="digits">{value}</span>
+        <span class="unit">{unit}</span>
+      </span>
+      <canvas ref={canvas} class="spark" aria-hidden="true" />
+      <span class="foot">
+        {quiet || old.value ? (
+          <span class="badge p4">
+            <Shape priority={4} />
+            {quiet ? `NO DATA ${age(silence.value)}` : `OLD ${age(store.now() - stream.arrivedAt)}`}
+          </span>
+        ) : null}
+        {shown && shown.class !== 'silent' ? (
+          <AlarmBadge alarm={shown} arrow={sideArrow(stream)} />
+        ) : !shown && mark.value.priority ? (
+          <span class={`badge p${mark.value.priority}`}>
+            <Shape priority={mark.value.priority} />
+            {WORD[mark.value.priority]}
+          </span>
+        ) : null}
+      </span>
+    </a>
+  )
+}
