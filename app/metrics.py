@@ -4,12 +4,19 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple, get_args
 
 import msgspec
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from collectors.supervisor import SourceStatus, State
 
+disable_created_metrics()
 REGISTRY = CollectorRegistry()
 
 STAGES = ("intake", "judge", "alarms", "write", "publish")

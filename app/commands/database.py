@@ -12,9 +12,6 @@ from app.store.embedded import EmbeddedPostgres
 from app.store.errors import StoreError
 from app.store.migrate import REVISION, migrate
 
-EMBEDDED = "postgres"
-"""Where the embedded server lives below the data directory."""
-
 
 @asynccontextmanager
 async def database(settings: Settings) -> AsyncIterator[str]:
@@ -22,7 +19,7 @@ async def database(settings: Settings) -> AsyncIterator[str]:
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()
         return
-    server = await asyncio.to_thread(EmbeddedPostgres, settings.data_dir / EMBEDDED)
+    server = await asyncio.to_thread(EmbeddedPostgres, settings.data_dir)
     ours = server.pid() is None
     try:
         await asyncio.to_thread(server.start)
