@@ -87,7 +87,8 @@ class Scan:
         number = int(reading["subgroup"])
         named = bool(flags & ReadingFlag.NAMED) and number != NO_SUBGROUP
         counted = number != NO_SUBGROUP and not named
-        single = version[loop.V_SIZE] == 1 and not counted
+        sampled = version[loop.V_EVERY] > 0 or version[loop.V_EVERY_PARTS] > 0
+        single = version[loop.V_SIZE] == 1 and not sampled
         if single:
             identity = (0, time, key)
         elif number == NO_SUBGROUP:

@@ -27,10 +27,11 @@ class Remains(NamedTuple):
 
 
 class Plotted(NamedTuple):
-    """The newest points of a stream: where they stand, and which names they carry."""
+    """The newest points of a stream: where they stand, which names and numbers they carry."""
 
     places: set[tuple[int, int]]
     names: dict[int, np.void]
+    numbers: set[int]
 
 
 def bring_back(engine: Engine, late: LateReadings, catalog: Catalog, remains: Remains) -> None:
@@ -56,10 +57,12 @@ def bring_back(engine: Engine, late: LateReadings, catalog: Catalog, remains: Re
     last = {int(point["stream"]): point for point in points}
     plotted: dict[int, Plotted] = {}
     for point in points:
-        known = plotted.setdefault(int(point["stream"]), Plotted(set(), {}))
+        known = plotted.setdefault(int(point["stream"]), Plotted(set(), {}, set()))
         known.places.add((int(point["time"]), int(point["key"])))
         if point["flags"] & PointFlag.NAMED:
             known.names[int(point["subgroup"])] = point
+        elif point["subgroup"] != loop.NONE:
+            known.numbers.add(int(point["subgroup"]))
     for stream in catalog.streams:
         _bring_back_version(engine, stream, last.get(stream))
     starts = np.flatnonzero(np.diff(remains.readings["stream"], prepend=-1)).tolist()
@@ -67,7 +70,7 @@ def bring_back(engine: Engine, late: LateReadings, catalog: Catalog, remains: Re
         readings = remains.readings[start:end]
         stream = int(readings["stream"][0])
         _Stream(engine, late, catalog, stream).take(
-            readings, remains.tags, plotted.get(stream, Plotted(set(), {}))
+            readings, remains.tags, plotted.get(stream, Plotted(set(), {}, set()))
         )
 
 
@@ -133,6 +136,8 @@ class _Stream:
         for group in groups:
             if (group.time, group.key) in plotted.places:
                 continue
+            if not group.named and group.number in plotted.numbers:
+                continue  # it began before the newest point, so its beginning is not here
             if group.named and (group is not waiting or group.number in plotted.names):
                 continue  # a name that is met again continues its point
             if group.late and not group.named:

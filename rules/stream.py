@@ -3,10 +3,10 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from rules.charts import P, subgroup_statistics
+from rules.compiled import compiled
 from rules.kernel import MEMORY, REGISTERS, judge_point
 from rules.limits import dispersion_at, sigmas_at
 
@@ -64,7 +64,7 @@ POINT_CUT, POINT_PARTIAL, POINT_EXCLUDED, POINT_UNJUDGED, POINT_TRIAL, POINT_NAM
 BAD, PRODUCTION = 2, 0
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def classify(rows: Any, integers: Any, known: Any) -> int:
     """Mark readings strictly newer than all of their stream as new; the rest has to be looked up.
 
@@ -84,7 +84,7 @@ def classify(rows: Any, integers: Any, known: Any) -> int:
     return doubtful
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def verdict(
     row: int,
     tables: Any,
@@ -123,7 +123,7 @@ def verdict(
     return mask, (POINT_TRIAL if version[V_FLAGS] & TRIAL else 0)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _plot(
     points: Any,
     at: int,
@@ -154,7 +154,7 @@ def _plot(
     points[at].seq = state[SEQ]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def close_subgroup(
     stream: int,
     integers: Any,
@@ -191,7 +191,7 @@ def close_subgroup(
     state[OPEN_COUNT] = 0
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def outside(value: float, lower: float, upper: float) -> int:
     """-1 below, 1 above, 0 within the specification; exactly on a limit is within."""
     ulps = 4.0 * 2.220446049250313e-16
@@ -202,13 +202,13 @@ def outside(value: float, lower: float, upper: float) -> int:
     return 0
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def name_holds(version: Any) -> int:
     """How long after a subgroup's first reading its name still means that subgroup."""
     return version[V_TIMEOUT] if version[V_TIMEOUT] > 0 else NAME_HOLDS
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _due(version: Any, state: Any, time: int) -> bool:
     """Whether a sampled characteristic may begin its next sample."""
     if state[SAMPLE_TIME] == NONE:
@@ -218,7 +218,7 @@ def _due(version: Any, state: Any, time: int) -> bool:
     return not (version[V_EVERY_PARTS] > 0 and state[SAMPLE_COUNT] < version[V_EVERY_PARTS])
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def advance(
     begin: int,
     rows: Any,
@@ -378,7 +378,7 @@ def new_state(streams: int) -> tuple[NDArray[np.int64], NDArray[np.float64], NDA
     )
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def recall(
     points: Any,
     version_rows: Any,
