@@ -79,7 +79,7 @@ class AlarmBook:
 
     def __init__(self) -> None:
         self.ids = Ids()
-        self.channels: tuple[str, ...] = ()
+        self.channels: tuple[str, ...] | None = None
         self._held: dict[Key, Held] = {}
         self._keys: dict[int, Key] = {}  # by alarm
         self._touchy: dict[AlarmClass, NDArray[np.bool_]] = {

@@ -89,12 +89,12 @@ class Alarms:
         }
 
     @property
-    def channels(self) -> tuple[str, ...]:
-        """The channels that new announcements are for; those of Announcer.channels."""
+    def channels(self) -> tuple[str, ...] | None:
+        """The channels that new announcements are for, Announcer.channels; None: for all."""
         return self._book.channels
 
     @channels.setter
-    def channels(self, names: tuple[str, ...]) -> None:
+    def channels(self, names: tuple[str, ...] | None) -> None:
         self._book.channels = names
 
     @property

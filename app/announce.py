@@ -2,8 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -165,7 +164,7 @@ class Announcer:
         """Take announcements that are durable; never waits."""
         now = asyncio.get_running_loop().time()
         for row in rows:
-            for route in self._meant(row):
+            for route in self._meant(row, {*self._routes}):
                 if not route.lane.put(row, now):
                     route.unread = True
                 route.wake.set()
@@ -177,8 +176,7 @@ class Announcer:
             if isinstance(route.channel, Broker):
                 route.channel.changed()
 
-    def _meant(self, row: Outbox) -> list[Route]:
-        wanted = row.payload.get("channels")
+    def _meant(self, row: Outbox, wanted: Collection[str] | None) -> list[Route]:
         return [
             route
             for name, route in self._routes.items()
@@ -318,8 +316,12 @@ class Announcer:
         loop = asyncio.get_running_loop()
         while True:
             if route.unread and len(route.lane) < ROOM // 2:
-                with suppress(StoreLost):
+                try:
                     await self._read_outbox(route, loop.time())
+                except StoreLost:
+                    pass  # it stays unread
+                except StoreError as error:
+                    route.stuck(f"the outbox cannot be read: {error}")
             await asyncio.sleep(REREAD_S)
 
     async def _read_outbox(self, route: Route, now: float) -> None:
@@ -331,7 +333,9 @@ class Announcer:
             for waiting in found:
                 after = waiting.row.id
                 known = self._marks.get((after, route.config.id))
-                if (known is not None and known.final) or route not in self._meant(waiting.row):
+                if (known is not None and known.final) or route not in self._meant(
+                    waiting.row, waiting.row.payload.get("channels")
+                ):
                     continue
                 if not route.lane.put(waiting.row, now, waiting.attempts):
                     return

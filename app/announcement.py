@@ -49,7 +49,7 @@ def alarm_json(alarm: Alarm) -> dict[str, Any]:
 
 
 def announcement(
-    number: int, change: AlarmChange, alarm: Alarm, *, page: bool, channels: Sequence[str]
+    number: int, change: AlarmChange, alarm: Alarm, *, page: bool, channels: Sequence[str] | None
 ) -> Outbox:
     """The row of the outbox for one change; ``page`` says that somebody is to be called.
 
@@ -67,6 +67,6 @@ def announcement(
             "who": change.who,
             "text": change.text,
             "alarm": alarm_json(alarm),
-            "channels": list(channels),
+            "channels": None if channels is None else list(channels),
         },
     )

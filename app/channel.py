@@ -167,7 +167,8 @@ def body(row: Outbox, plant: str) -> bytes:
     """What leaves: the same bytes however often it is sent."""
     payload: dict[str, Any] = {"plant": plant, **row.payload}
     payload.pop("channels", None)
-    return msgspec.json.encode(payload)
+    # The database does not keep the order of keys.
+    return msgspec.json.encode(payload, order="deterministic")
 
 
 def delivery_key(row: Outbox) -> str:

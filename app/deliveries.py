@@ -40,8 +40,8 @@ class Deliveries(Protocol):
     ) -> Sequence[Waiting]:
         """Announcements for this channel with an id above ``after``, not final yet, by id.
 
-        They are those whose payload lists the channel under ``channels``; with ``calls_only``
-        those alone whose ``page`` is true.
+        With ``calls_only`` those alone whose ``page`` is true. A store may leave it to the reader
+        to skip those whose payload does not list the channel under ``channels``.
 
         Raises:
             StoreLost: the database is away.
