@@ -1,6 +1,7 @@
 """plant.toml: the plant, its characteristics and its sources, checked without the network."""
 
 import tomllib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -195,7 +196,10 @@ def _announcements(
     from app.announce import Announce  # noqa: PLC0415 - as above
 
     for position, raw in enumerate(tables, 1):
-        config = _part(Announce, raw, f"announce {position}", mistakes, base_dir)
+        where = (
+            f'announce "{raw["id"]}"' if isinstance(raw.get("id"), str) else f"announce {position}"
+        )
+        config = _part(Announce, raw, where, mistakes, base_dir)
         if config is not None:
             yield config
 
@@ -214,11 +218,11 @@ def _name_clashes(plant: Plant) -> Iterator[str]:
                     f'characteristic "{config.id}": alias "{alias}" already means "{owner}"; '
                     "a name may stand for one characteristic only"
                 )
-    seen: set[str] = set()
-    for source in plant.sources:
-        if source.id in seen:
-            yield f'source "{source.id}": two sources have this id; give each its own'
-        seen.add(source.id)
+    for kind, configs in (("source", plant.sources), ("announce", plant.announce)):
+        ids = Counter(config.id for config in configs)
+        for name, times in ids.items():
+            if times > 1:
+                yield f'{kind} "{name}": {times} have this id; give each its own'
 
 
 def _unknown_references(plant: Plant) -> Iterator[str]:

@@ -261,6 +261,7 @@ async def _verdicts(
         )
         entry["verdict"] = max(entry["verdict"], verdict.verdict, key=SEVERITY.index)
         entry["point"] = verdict.point or entry["point"]
-        for name, more in (("violations", verdict.violations), ("alarms", verdict.alarms)):
+        alarms = [{"id": number} for number in verdict.alarms]
+        for name, more in (("violations", verdict.violations), ("alarms", alarms)):
             entry[name] += [one for one in more if one not in entry[name]]
     return list(entries.values())

@@ -171,7 +171,7 @@ def test_a_source_names_only_characteristics_of_the_file():
 
 def test_two_sources_with_one_id():
     text = WHOLE.replace('id = "press-7"', 'id = "line-1-broker"')
-    assert "two sources" in mistakes(text)[0]
+    assert 'source "line-1-broker": 2 have this id' in mistakes(text)[0]
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", None])

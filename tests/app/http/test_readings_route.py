@@ -212,7 +212,7 @@ async def test_verdicts_come_with_the_answer(client):
     assert [one["index"] for one in told] == [0, 2]
     assert [one["verdict"] for one in told] == ["ok", "alarm"]
     assert told[1]["violations"] == [{"rule": "nelson-1"}]
-    assert told[1]["alarms"] == [7]
+    assert told[1]["alarms"] == [{"id": 7}]
 
 
 async def test_verdicts_that_take_too_long_are_pending(client, service):
