@@ -5,9 +5,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+import hypothesis
 import pytest
 
 from tests import databases, servers
+
+# Machines under load are slow, and CI draws the same examples every time: no result hangs on luck.
+hypothesis.settings.register_profile(
+    "default",
+    deadline=None,
+    derandomize=os.environ.get("CI") == "true",
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.register_profile(
+    "inner", hypothesis.settings.get_profile("default"), max_examples=10
+)
+hypothesis.settings.load_profile("default")
 
 
 def _lacking(what: object) -> NoReturn:
