@@ -54,7 +54,7 @@ class Alarms:
 
     def __init__(self, page_within: int = PAGE_WITHIN) -> None:
         self._book = AlarmBook()
-        self._page_within = page_within
+        self.page_within = page_within
 
     # what is open
 
@@ -106,7 +106,7 @@ class Alarms:
 
     def evaluate(self, batch: Batch, judged: Judged, now: int) -> None:
         """Add to the batch what its verdicts mean: events, alarms, calls, parts to be held."""
-        rows = AlarmRows(self._book, batch, now, judged.describe, self._page_within)
+        rows = AlarmRows(self._book, batch, now, judged.describe, self.page_within)
         self._end_shelves(rows)
         points = points_of(judged.points, judged.page_age_us)
         newest = points_of(judged.newest_points)
@@ -286,7 +286,7 @@ class Alarms:
 
     def listen(self, batch: Batch, found: Found, now: int) -> None:
         """Add to the batch what has gone silent and what is heard again; ends shelves too."""
-        rows = AlarmRows(self._book, batch, now, _nobody, self._page_within)
+        rows = AlarmRows(self._book, batch, now, _nobody, self.page_within)
         self._end_shelves(rows)
         for quiet in found.quiet:
             rows.go_quiet(quiet)
@@ -312,7 +312,7 @@ class Alarms:
         Raises:
             Conflict: the act was made on an older form of the alarm than the one that is open.
         """
-        rows = AlarmRows(self._book, batch, now, _nobody, self._page_within)
+        rows = AlarmRows(self._book, batch, now, _nobody, self.page_within)
         key = self._book.key_of(done.alarm.id)
         if key is None:
             alarm = rows.write_closed(done)

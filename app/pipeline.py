@@ -20,9 +20,10 @@ from app.journal import Durable, Journal
 from app.late import Changes, LateReadings
 from app.store.batch import Alarm, Batch, GapRow, Quarantined
 from app.store.errors import DuplicateKey, SpoolFull, StoreLost, StoreRefused
-from app.store.rows import POINT, READING, PointFlag, ReadingFlag
+from app.store.rows import POINT, PointFlag, ReadingFlag
 from collectors.reading import Delivery, Outcome, Reading
 from rules import stream as loop
+from rules.limits import TRIAL_POINTS
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +33,9 @@ LINGER_S = 0.02
 LARGE = 2_000
 """Readings above which a batch is prepared in a worker thread, for the event loop's sake."""
 
-TRIAL_POINTS = 12
+SIGNALS_AT_ONCE = 300
+"""Rows that signal, above which the alarms are worked out in a worker thread."""
+
 NEVER = np.iinfo(np.int64).max
 
 
@@ -143,7 +146,7 @@ class Pipeline:
         """Make these deliveries durable and answer their senders."""
         deliveries = [one.delivery for one in waiting]
         try:
-            prepared, durable = await self._commit(deliveries)
+            prepared, durable = await self.deliver(deliveries)
         except SpoolFull as error:
             _fail(waiting, error)
             return
@@ -161,10 +164,13 @@ class Pipeline:
             for one in waiting:
                 await self._serve([one])
             return
-        log.error("the database refused a delivery", source=waiting[0].delivery.source, error=str(error))
+        log.error(
+            "the database refused a delivery", source=waiting[0].delivery.source, error=str(error)
+        )
         _fail(waiting, error)
 
-    async def _commit(self, deliveries: list[Delivery]) -> tuple[Prepared, Durable]:
+    async def deliver(self, deliveries: list[Delivery]) -> tuple[Prepared, Durable]:
+        """Judge deliveries and make them durable; the caller sees to it that it is alone."""
         prepared = await self._prepare(deliveries, look_everything_up=False)
         try:
             durable = await self._journal.commit(prepared.batch)
@@ -248,7 +254,10 @@ class Pipeline:
         batch.contexts = list(self._catalog.unsaved_contexts.values())
         self._keep_the_rest(batch, deliveries, admitted, found, now)
         judged = await self._judged(batch, changes)
-        self._alarms.evaluate(batch, judged, now)
+        if judged.signalling() > SIGNALS_AT_ONCE:
+            await asyncio.to_thread(self._alarms.evaluate, batch, judged, now)
+        else:
+            self._alarms.evaluate(batch, judged, now)
         return Prepared(batch, admitted, found, judged, undo, unjudged)
 
     async def _sort(
@@ -410,7 +419,7 @@ class Pipeline:
     async def judge_set_aside(self) -> None:
         """Judge what was stored without a verdict; the caller holds the lock."""
         async for deliveries in self._journal.set_aside():
-            await self._commit(deliveries)
+            await self.deliver(deliveries)
             if self._journal.away:
                 return  # they are set aside again
 

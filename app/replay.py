@@ -71,12 +71,15 @@ class Scan:
         flags = int(reading["flags"])
         if reading["purpose"] != Purpose.PRODUCTION or flags & ReadingFlag.VOID:
             return
-        if reading["quality"] == Quality.BAD:
-            self.pending = True
-            return
         time, key = int(reading["time"]), int(reading["key"])
         row = self.era(time)
         version = self._versions[row]
+        sampled = version[loop.V_EVERY] > 0 or version[loop.V_EVERY_PARTS] > 0
+        if reading["quality"] == Quality.BAD:
+            # Where order of arrival decides, what came late cuts nothing any more.
+            by_time = flags & ReadingFlag.NAMED or (version[loop.V_SIZE] == 1 and not sampled)
+            self.pending |= bool(by_time or not flags & ReadingFlag.LATE)
+            return
         gap = version[loop.V_GAP]
         boundary = (
             self.pending
@@ -87,7 +90,6 @@ class Scan:
         number = int(reading["subgroup"])
         named = bool(flags & ReadingFlag.NAMED) and number != NO_SUBGROUP
         counted = number != NO_SUBGROUP and not named
-        sampled = version[loop.V_EVERY] > 0 or version[loop.V_EVERY_PARTS] > 0
         single = version[loop.V_SIZE] == 1 and not sampled
         if single:
             identity = (0, time, key)
@@ -113,7 +115,6 @@ class Scan:
         group.values.append(float(reading["value"]))
         group.late |= bool(flags & ReadingFlag.LATE)
         group.last_time = time
-
 
     def know(self, name: int, point: np.void) -> None:
         """A subgroup that a source named and that has its point: meeting the name opens none."""

@@ -87,10 +87,8 @@ class Service:
         self.sources_running = Sources(self.catalog, self.intake.emit, clock)
         self.hub = Live(self.facts, clock=clock, build=self.build)
         self.door = Door(self.hub, clients=settings.live_clients)
-        self.announcer = Announcer((), clock, self.records)
-        self.watch = Watch(
-            self.catalog, self.engine, self.alarms, self.facts, self.sources, clock
-        )
+        self.announcer = Announcer((), clock, self.records, state=self._state)
+        self.watch = Watch(self.catalog, self.engine, self.alarms, self.facts, self.sources, clock)
         self.http = SourceStatus(HTTP, Counters(), state="up", since=clock())
         self.ready = False
         self.why_not = ["starting"]
@@ -211,6 +209,8 @@ class Service:
         self.announcer.configure(
             [Announce.model_validate(one) for one in plant.get("announce", ())], plant=section.name
         )
+        self.alarms.channels = self.announcer.channels
+        self.alarms.page_within = section.page_age
         await self.sources_running.configure(
             [KINDS[one["kind"]].config.model_validate(one) for one in plant.get("sources", ())]
         )
@@ -269,6 +269,8 @@ class Service:
         self.hub.publish(batch.points, batch.changed_points, batch.withdrawn_points, batch.alarms)
         if batch.outbox:
             self.announcer.put(batch.outbox)
+        elif batch.alarms:
+            self.announcer.beat()
 
     async def _returned(self) -> None:
         """The database is back; the caller holds the lock."""
@@ -374,6 +376,10 @@ class Service:
             live_clients=len(self.hub.clients),
             database_up=self.ready and not self.journal.away,
         )
+
+    def _state(self) -> Row:
+        """What the heartbeat says."""
+        return {"monitoring": self.ready, **self.alarms.summary()}
 
     async def announce_test(self, channel: str | None) -> list[Row]:
         """Send a test message on one or all channels."""

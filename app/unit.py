@@ -57,5 +57,7 @@ class Unit:
         self.batch.plant = {
             "section": plant.plant.model_dump(mode="json"),
             "sources": [one.model_dump(mode="json") for one in plant.sources],
-            "announce": [one.model_dump(mode="json") for one in plant.announce],
+            "announce": [
+                one.model_dump(mode="json", context={"secrets": True}) for one in plant.announce
+            ],
         }
