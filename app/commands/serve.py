@@ -17,7 +17,7 @@ from app.http.screen import build
 from app.logs import set_up
 from app.service import Service
 from app.settings import Settings
-from app.store.errors import StoreError
+from app.store.errors import AlreadyWriting, StoreError
 
 LOG = structlog.get_logger("serve")
 CONNECTIONS = 2_000
@@ -64,12 +64,18 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         if stop.is_set():
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
-            return
-        await starting
-        await _listen(service, settings, listener, stopped)
+        else:
+            await starting
+            await _listen(service, settings, listener, stopped)
+    except AlreadyWriting:
+        raise  # what runs here is somebody else's: it is not ours to stop
+    except BaseException:
+        await service.stop()
+        raise
+    else:
+        await service.stop()
     finally:
         stopped.cancel()
-        await service.stop()
     if service.died:
         raise Failed("a part of the service died; the log says which and why")
 
