@@ -3,6 +3,7 @@
 import os
 import shutil
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,14 +43,14 @@ class Broker(NamedTuple):
     protocol: str
 
 
-def prepare(directory: Path, port: int, other: int) -> Broker:
+def prepare(directory: Path, port: int, other: int, sbin: Sequence[str] = SBIN) -> Broker:
     """Write the configuration of the broker that this machine has; ``other`` is NATS's own port.
 
     Raises:
         Failed: there is none.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    if mosquitto := _found("mosquitto", *SBIN):
+    if mosquitto := _found("mosquitto", *sbin):
         text = MOSQUITTO.format(port=port, directory=directory)
         if os.geteuid() == 0:
             text += "user root\n"  # its usual user may not write into our directory
