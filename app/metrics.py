@@ -16,7 +16,7 @@ from prometheus_client.metrics_core import Metric
 
 from collectors.supervisor import SourceStatus, State
 
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 REGISTRY = CollectorRegistry()
 
 STAGES = ("intake", "judge", "alarms", "write", "publish")
