@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import aiomqtt
 import pytest
 
 from collectors.mqtt.advice import advise
@@ -439,8 +440,19 @@ async def test_tls_with_certificates_on_both_sides(
         files = {name: str(tmp_path / file) for name, file in tls.items()}
         return config(0, url=f"mqtts://{host}:{secure.port}", tls=files)
 
-    async with collecting(given(ca="ca.pem", cert="client.pem", key="client.key"), Door()):
-        pass
+    door = Door()
+    ours = {"ca": "ca.pem", "cert": "client.pem", "key": "client.key"}
+    files = aiomqtt.TLSParameters(*(str(tmp_path / file) for file in ours.values()))
+    async with collecting(given(**ours), door):
+        async with publishing(secure.port, tls_params=files) as client:
+            client.pending_calls_threshold = 1000
+            await asyncio.gather(
+                *(
+                    client.publish("plant/bore", b'{"v":1,"t":1,"k":%d}' % key, qos=1)
+                    for key in range(500)
+                )
+            )
+        await until(lambda: len(door.keys) == 500)
     with pytest.raises(ConfigInvalid, match="its certificate is not trusted"):
         async with collecting(given(ca="stranger.pem"), Door()):
             pass

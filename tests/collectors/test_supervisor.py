@@ -127,7 +127,7 @@ async def test_a_collector_that_returns_is_started_again() -> None:
 
 async def test_every_change_of_state_has_its_time() -> None:
     clock = Clock()
-    supervisor = quick(clock)
+    supervisor = Supervisor(clock, first_wait_s=3600, longest_wait_s=3600)
 
     async def up_for_a_while(_: Emit, connected: Callable[[], None]) -> None:
         connected()
@@ -139,6 +139,7 @@ async def test_every_change_of_state_has_its_time() -> None:
         await until(lambda: supervisor.status.state == "down")
         assert supervisor.status.since == 1_000 + STAYED_UP_US
         assert supervisor.status.attempts == 0  # counted from the last time it was up
+        supervisor.retry_now()
         await collector.done.wait()
 
 
