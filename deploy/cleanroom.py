@@ -9,6 +9,7 @@ COPY, RUN, ENV and USER lines are done with cp and chroot. What is printed last 
 import fnmatch
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -149,6 +150,9 @@ def carry_out(directory: Path) -> Stage:
                     stage.env[key] = Template(value).substitute(stage.env)
             case "USER":
                 stage.user = arguments
+                passwd = (stage.root / "etc/passwd").read_text()
+                [home] = re.findall(rf"^{arguments}:(?:[^:]*:){{4}}([^:]*)", passwd, re.MULTILINE)
+                stage.env["HOME"] = home
             case "COPY":
                 copy(stage, stages, arguments)
             case "RUN":
