@@ -13,7 +13,7 @@ SECOND = 1_000_000  # microseconds
 
 CALM = 0.6  # a process in control varies this much less than its limits allow for
 FEEDBACK = 0.7  # each part is corrected by so much of the last one's error: no long runs
-WITHIN = 0.8  # of the spread within a subgroup, likewise
+WITHIN = 0.9  # of the spread within a subgroup, likewise
 TAIL = NormalDist().cdf(-2.2)  # parts farther out were sorted out before
 TOLERANCE = 5.0  # the specification lies so many sigma from the center: Cpk 1.7
 LOT_S = 420
@@ -226,12 +226,24 @@ class Plant:
         if gauge.n == 1:
             return (0.0,)
         stream = f"{gauge.id}:{cavity}:within"
-        drawn = [self._normal(stream, index * gauge.n + place) for place in range(gauge.n)]
+        first = index * gauge.n
+        share = [self._uniform(stream, "noise", first + place) for place in range(gauge.n)]
+        # One value from each n-th of the distribution, in any order: spreads differ little.
+        rank = {
+            place: rank for rank, place in enumerate(sorted(range(gauge.n), key=share.__getitem__))
+        }
+        drawn = [
+            self._quantile((rank[place] + self._uniform(stream, "place", first + place)) / gauge.n)
+            for place in range(gauge.n)
+        ]
         mean = sum(drawn) / gauge.n
         return tuple(WITHIN * gauge.sigma * (one - mean) for one in drawn)
 
     def _normal(self, stream: str, index: int) -> float:
-        share = self._uniform(stream, "noise", index)
+        return self._quantile(self._uniform(stream, "noise", index))
+
+    @staticmethod
+    def _quantile(share: float) -> float:
         return NormalDist().inv_cdf(TAIL + share * (1 - 2 * TAIL))
 
     def _drawn(self, stream: str, what: str, index: int) -> float:
