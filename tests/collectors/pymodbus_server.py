@@ -10,7 +10,7 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 EXCEPTION, TORN = 900, 901
 
 
-async def act(function_code, start, address, count, registers, values):  # noqa: PLR0917 - pymodbus's
+async def act(function_code, start, address, count, registers, values):
     """Refuse, or make a part while the last one is read, when told to."""
     if function_code != 3 or values is not None:
         return None
