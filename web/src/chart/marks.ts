@@ -40,7 +40,7 @@ export function drawMark(
     ctx.lineTo(x - r * 1.3, y)
     ctx.closePath()
   } else ctx.arc(x, y, r, 0, 2 * Math.PI)
-  ctx.lineWidth = Math.max(1, size / 7)
+  ctx.lineWidth = Math.max(1, size / 9)
   ctx.fillStyle = hollow ? COLOR.plot : FILL[priority]
   ctx.fill()
   ctx.strokeStyle = hollow ? (priority === 2 ? COLOR.amberEdge : FILL[priority]) : EDGE[priority]

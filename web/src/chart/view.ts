@@ -148,8 +148,8 @@ export class ChartView {
       ],
       series: [{}, { paths: () => null, points: { show: false } }],
       hooks: {
-        drawClear: [(plot) => this.drawGround(plot)],
-        draw: [(plot) => this.drawChart(plot)],
+        drawClear: [(plot) => this.kept(plot, () => this.drawGround(plot))],
+        draw: [(plot) => this.kept(plot, () => this.drawChart(plot))],
         setCursor: [(plot) => this.picks.hover(this.placeAt(plot.cursor.left ?? -1))],
       },
     }
@@ -215,7 +215,12 @@ export class ChartView {
     const low = Math.min(...values)
     const high = Math.max(...values)
     const pad = (high - low) * 0.08 || Math.abs(high) * 0.01 || 1
-    return [this.kind === 'dispersion' && low >= 0 ? Math.max(0, low - pad) : low - pad, high + pad]
+    return [Math.max(this.floor(), low - pad), high + pad]
+  }
+
+  /** What the statistic cannot go below: a range and a proportion have a natural zero. */
+  private floor(): number {
+    return this.kind === 'dispersion' || this.stream?.characteristic.chart === 'p' ? 0 : -Infinity
   }
 
   /** The specification stands beside single values; a mean is not a part. */
@@ -241,10 +246,11 @@ export class ChartView {
           ctx.fillRect(left, top, plot.valToPos(to + 0.5, 'x', true) - left, plot.valToPos(low, 'y', true) - top)
         }
         const { cl, s } = line
+        const floor = this.floor()
         band(cl + 2 * s, line.ucl ?? cl + 3 * s, COLOR.zoneA)
-        band(line.lcl ?? cl - 3 * s, cl - 2 * s, COLOR.zoneA)
         band(cl + s, cl + 2 * s, COLOR.zoneB)
-        band(cl - 2 * s, cl - s, COLOR.zoneB)
+        if (cl - 2 * s > floor) band(Math.max(floor, line.lcl ?? cl - 3 * s), cl - 2 * s, COLOR.zoneA)
+        if (cl - s > floor) band(Math.max(floor, cl - 2 * s), cl - s, COLOR.zoneB)
       })
     })
   }
@@ -279,32 +285,65 @@ export class ChartView {
     const ratio = uPlot.pxRatio
     let last: Line | null = null
     let before = -1
+    // One path per version and line, stepped where limits vary with n: a dash goes on over steps.
+    const paths: Record<'cl' | 'lcl' | 'ucl', [number, number][]> = { cl: [], lcl: [], ucl: [] }
+    const flush = () => {
+      const trial = this.stream!.versions[before]?.state === 'trial'
+      for (const name of ['cl', 'lcl', 'ucl'] as const) {
+        const dash = name === 'cl' ? [] : trial ? [2, 4] : [7, 4]
+        if (paths[name].length) this.path(ctx, paths[name], dash, 1.2 * ratio, COLOR.ink)
+        paths[name] = []
+      }
+    }
     this.runs(series, (from, to, line, version) => {
-      const trial = this.stream!.versions[version]?.state === 'trial'
       const left = plot.valToPos(from - 0.5, 'x', true)
       const right = plot.valToPos(to + 0.5, 'x', true)
-      const stroke = (value: number | null, dash: number[], width: number, color: string) => {
-        if (value === null) return
-        const y = plot.valToPos(value, 'y', true)
-        this.path(ctx, [[left, y], [right, y]], dash, width * ratio, color) // prettier-ignore
+      if (before !== version) {
+        flush()
+        if (before !== -1) this.drawPhase(plot, left, `v${version}`)
       }
-      const dash = trial ? [2, 4] : [7, 4]
-      stroke(line.cl, [], 1.2, COLOR.ink)
-      stroke(line.lcl, dash, 1.2, COLOR.ink)
-      stroke(line.ucl, dash, 1.2, COLOR.ink)
-      if (before !== -1 && before !== version) this.drawPhase(plot, left, `v${version}`)
+      for (const name of ['cl', 'lcl', 'ucl'] as const) {
+        const value = line[name]
+        if (value === null) continue
+        const y = plot.valToPos(value, 'y', true)
+        paths[name].push([left, y], [right, y])
+      }
       before = version
       last = line
     })
-    if (last) this.limitLabels(last, before, labels)
+    flush()
+    if (last) {
+      this.limitLabels(last, before, labels)
+      this.drawZones(plot, last)
+    }
     this.drawOtherLines(plot, series, labels)
+  }
+
+  private drawZones(plot: uPlot, line: Line): void {
+    if (line.s === null || this.kind !== 'location') return
+    const { ctx, bbox } = plot
+    const ratio = uPlot.pxRatio
+    const tall = plot.valToPos(line.cl, 'y', true) - plot.valToPos(line.cl + line.s, 'y', true)
+    if (tall < 16 * ratio) return
+    ctx.font = `${10.5 * ratio}px ${FONT}`
+    ctx.fillStyle = '#6d777e'
+    ctx.textAlign = 'left'
+    ctx.textBaseline = 'middle'
+    ;['C', 'B', 'A'].forEach((zone, i) => {
+      for (const side of [1, -1]) {
+        const value = line.cl + side * (i + 0.5) * line.s!
+        if (value < this.floor()) continue
+        ctx.fillText(zone, bbox.left + 5 * ratio, plot.valToPos(value, 'y', true))
+      }
+    })
+    ctx.textBaseline = 'alphabetic'
   }
 
   private limitLabels(line: Line, version: number, labels: Label[]): void {
     const state = this.stream!.versions[version]
     const suffix = state?.state === 'trial' ? ' trial' : state?.method === 'given' ? ' given' : ''
     if (line.ucl !== null) labels.push({ value: line.ucl, text: `UCL${suffix}`, color: COLOR.ink })
-    labels.push({ value: line.cl, text: this.kind === 'location' ? 'CL' : 'CL', color: COLOR.ink })
+    labels.push({ value: line.cl, text: 'CL', color: COLOR.ink })
     if (line.lcl !== null) labels.push({ value: line.lcl, text: `LCL${suffix}`, color: COLOR.ink })
   }
 
@@ -406,8 +445,9 @@ export class ChartView {
     const { ctx, bbox } = plot
     const ratio = uPlot.pxRatio
     const style = this.picks.style()
-    const own = this.stream!.characteristic.decimals
-    const decimals = own === null ? null : own + (this.kind === 'dispersion' || this.stream!.characteristic.n > 1 ? 1 : 0)
+    const { decimals: own, n, chart } = this.stream!.characteristic
+    const finer = this.kind === 'dispersion' || n > 1 ? 1 : 0
+    const decimals = chart === 'p' ? 4 : own === null ? null : own + finer
     const placed = labels
       .map((label) => ({ ...label, y: plot.valToPos(label.value, 'y', true) }))
       .filter((label) => label.y >= bbox.top - 2 && label.y <= bbox.top + bbox.height + 2)
@@ -449,6 +489,13 @@ export class ChartView {
     ctx.strokeStyle = color
     ctx.stroke()
     ctx.setLineDash([])
+  }
+
+  /** uPlot remembers the context's state and does not set it twice. */
+  private kept(plot: uPlot, draw: () => void): void {
+    plot.ctx.save()
+    draw()
+    plot.ctx.restore()
   }
 
   private clipped(plot: uPlot, draw: () => void): void {

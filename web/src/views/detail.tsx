@@ -149,7 +149,13 @@ function Charts({ stream }: { stream: Stream }) {
               aria-pressed={view.value.paused}
               onClick={() => (view.value.paused ? follow() : (view.value = { ...view.value, paused: true, to: end.value }))}
             >
-              {view.value.paused ? 'PAUSED · follow' : '⏸ Following'}
+              {view.value.paused ? (
+                'PAUSED · follow'
+              ) : (
+                <>
+                  <PauseSign /> Following
+                </>
+              )}
             </button>
             <button aria-label="Earlier" onClick={() => pan(-0.5)}>
               ←
@@ -167,7 +173,7 @@ function Charts({ stream }: { stream: Stream }) {
               0
             </button>
           </div>
-          <span class="quiet span">{Math.min(view.value.shown, stream.series?.length ?? 0)} points</span>
+          <Shown stream={stream} view={view} />
           <div class="group right">
             {dispersionName && (
               <button
@@ -188,6 +194,19 @@ function Charts({ stream }: { stream: Stream }) {
       </section>
       <Side stream={stream} />
     </main>
+  )
+}
+
+function Shown({ stream, view }: { stream: Stream; view: { value: View } }) {
+  stream.rev.value
+  return <span class="quiet span">{Math.min(view.value.shown, stream.series?.length ?? 0)} points</span>
+}
+
+function PauseSign() {
+  return (
+    <svg viewBox="0 0 16 16" width="0.9em" height="0.9em" aria-hidden="true">
+      <path d="M3 2h3.5v12H3zM9.5 2H13v12H9.5z" fill="currentColor" />
+    </svg>
   )
 }
 
@@ -436,6 +455,7 @@ export function legend(version: Version): string {
 }
 
 function Versions({ stream }: { stream: Stream }) {
+  stream.rev.value
   const style = store.site.value
   const decimals = valueDecimals(stream)
   const all = Object.values(stream.versions).sort((a, b) => b.number - a.number)

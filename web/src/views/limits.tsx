@@ -84,7 +84,7 @@ export function Limits({ name }: { name: string }) {
                   <td class="num">{show(row.location?.ucl)}</td>
                   <td>{[row.limits?.method, row.reason].filter(Boolean).join(' · ')}</td>
                   <td>{[row.author, row.approved_by && `approved by ${row.approved_by}`].filter(Boolean).join(', ')}</td>
-                  <td>{row.valid_from ? time(Date.parse(row.valid_from), style, store.now()) : 'since ever'}</td>
+                  <td>{validFrom(row)}</td>
                   <td>
                     {row.state === 'proposed' && (
                       <div class="group">
@@ -116,6 +116,11 @@ export function Limits({ name }: { name: string }) {
       />
     </main>
   )
+}
+
+function validFrom(row: VersionRow): string {
+  if (row.valid_from) return time(Date.parse(row.valid_from), store.site.value, store.now())
+  return row.state === 'proposed' || row.state === 'rejected' ? '–' : 'since ever'
 }
 
 function Propose({

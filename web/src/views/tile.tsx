@@ -77,19 +77,23 @@ export function Tile({ stream }: { stream: Stream }) {
     (quiet ? `, no data for ${age(silence.value)}` : old.value ? ', old value' : '')
   return (
     <a class={classes.join(' ')} href={`/c/${encodeURIComponent(stream.c)}`} aria-label={label} data-stream={stream.c}>
-      <span class="name">{stream.label}</span>
+      <span class="name">
+        <span class="long">{stream.characteristic.name}</span>
+        {Object.entries(stream.tags).map(([tag, value]) => (
+          <span class="tag" key={tag} title={`${tag} ${value}`}>
+            {value}
+          </span>
+        ))}
+      </span>
       <span class="value">
         <span class="digits">{value}</span>
         <span class="unit">{unit}</span>
       </span>
-      <canvas ref={canvas} class="spark" aria-hidden="true" />
+      <span class="spark">
+        <canvas ref={canvas} aria-hidden="true" />
+      </span>
       <span class="foot">
-        {quiet || old.value ? (
-          <span class="badge p4">
-            <Shape priority={4} />
-            {quiet ? `NO DATA ${age(silence.value)}` : `OLD ${age(store.now() - stream.arrivedAt)}`}
-          </span>
-        ) : null}
+        {old.value ? <OldBadge stream={stream} /> : quiet ? <SilentBadge silence={silence.value} /> : null}
         {shown && shown.class !== 'silent' ? (
           <AlarmBadge alarm={shown} arrow={sideArrow(stream)} />
         ) : !shown && mark.value.priority ? (
@@ -100,5 +104,25 @@ export function Tile({ stream }: { stream: Stream }) {
         ) : null}
       </span>
     </a>
+  )
+}
+
+function SilentBadge({ silence }: { silence: number }) {
+  return (
+    <span class="badge p4">
+      <Shape priority={4} />
+      NO DATA {age(silence)}
+    </span>
+  )
+}
+
+/** While the server is away nobody knows whether the gauge still measures. */
+function OldBadge({ stream }: { stream: Stream }) {
+  store.tick.value
+  return (
+    <span class="badge p4">
+      <Shape priority={4} />
+      OLD {stream.arrivedAt > 0 ? age(store.now() - stream.arrivedAt) : ''}
+    </span>
   )
 }
