@@ -83,14 +83,22 @@ def admit(
                     continue
             assert entry is not None  # noqa: S101 - an unknown one has an objection
             tags = reading.tags
-            if tags is not None and (len(tags) > TAGS or max(map(len, tags.values()), default=0) > TAG_LENGTH):
+            if tags is not None and (
+                len(tags) > TAGS or max(map(len, tags.values()), default=0) > TAG_LENGTH
+            ):
                 reason = f"more than {TAGS} tags, or a tag longer than {TAG_LENGTH} characters"
                 refused.append((item, reason))
                 quarantined.append(_refused(reading, reason, source.id, received))
                 continue
-            stream = entry.sole_stream if entry.sole_stream is not None else stream_for(entry, tags or {})
+            stream = (
+                entry.sole_stream
+                if entry.sole_stream is not None
+                else stream_for(entry, tags or {})
+            )
             if stream is None:
-                reason = f"{entry.name}: too many streams; check the tags {', '.join(entry.stream_tags)}"
+                reason = (
+                    f"{entry.name}: too many streams; check the tags {', '.join(entry.stream_tags)}"
+                )
                 refused.append((item, reason))
                 quarantined.append(_refused(reading, reason, source.id, received))
                 continue
@@ -172,7 +180,9 @@ def _objection(
         return f"{entry.name}: the value is {reading.value}, yet its quality is {reading.quality}"
     low, high = entry.plausible
     if not low <= reading.value <= high:
-        return f"{entry.name}: {reading.value:.10g} is not plausible (from {low:.10g} to {high:.10g})"
+        return (
+            f"{entry.name}: {reading.value:.10g} is not plausible (from {low:.10g} to {high:.10g})"
+        )
     if entry.attribute:
         return _count_objection(entry, reading)
     return None

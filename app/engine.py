@@ -299,7 +299,9 @@ def compile_loops() -> None:
         engine.integers, engine.floats, engine.registers, engine.memory, engine.values,
         engine.scratch, engine.tables, np.zeros(0, POINT), 0,
     )  # fmt: skip
-    loop.verdict(0, engine.tables, np.zeros(REGISTERS, np.uint32), np.zeros(MEMORY), 1.0, 0.0, 0.0, False)
+    loop.verdict(
+        0, engine.tables, np.zeros(REGISTERS, np.uint32), np.zeros(MEMORY), 1.0, 0.0, 0.0, False
+    )
     loop.outside(0.0, 0.0, 0.0)
     subgroup_statistics(0, np.zeros(1))
 

@@ -32,7 +32,9 @@ class Facts:
         config = catalog.characteristics[of.characteristic].config
         return StreamFacts(
             characteristic=config.id,
-            label=config.label if of.name == config.id else f"{config.label} {of.name.partition(':')[2]}",
+            label=config.label
+            if of.name == config.id
+            else f"{config.label} {of.name.partition(':')[2]}",
             stream_name=of.name,
             zone=ZoneInfo(self.plant.timezone),
             unit=config.unit,

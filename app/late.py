@@ -34,7 +34,14 @@ SHORT = 1_000
 SHOWN_FOR = 10_000_000
 """Microseconds after which a change of what was shown is called retrospective."""
 
-JUDGED = PointFlag.CUT | PointFlag.PARTIAL | PointFlag.UNJUDGED | PointFlag.TRIAL
+JUDGED = (
+    PointFlag.CUT
+    | PointFlag.PARTIAL
+    | PointFlag.UNJUDGED
+    | PointFlag.TRIAL
+    | PointFlag.ABOVE
+    | PointFlag.BELOW
+)
 KEPT = PointFlag.EXCLUDED | PointFlag.RETROSPECTIVE | PointFlag.LATE
 
 
@@ -104,7 +111,9 @@ class LateReadings:
         self._engine = engine
         self._history = history
         self.filling: dict[int, LateSubgroup] = {}
-        self.behind: set[int] = set()  # streams whose open subgroup began before a point that exists
+        self.behind: set[int] = (
+            set()
+        )  # streams whose open subgroup began before a point that exists
 
     @property
     def unsettled(self) -> set[int]:
@@ -128,7 +137,10 @@ class LateReadings:
         self.behind = (self.behind - mark.streams) | mark.behind
 
     def place(
-        self, rows: NDArray[np.void], cuts: NDArray[np.int64], keys: NDArray[np.int64],
+        self,
+        rows: NDArray[np.void],
+        cuts: NDArray[np.int64],
+        keys: NDArray[np.int64],
         late: NDArray[np.bool_],
     ) -> tuple[int, int]:
         """Decide the subgroups of one stream's readings, in their order of arrival.
@@ -139,7 +151,7 @@ class LateReadings:
         stream = int(rows["stream"][0])
         before = self.filling.get(stream)
         state = self._engine.integers[stream]
-        was_open = state[[loop.OPEN_COUNT, loop.OPEN_NUMBER, loop.OPEN_TIME, loop.OPEN_KEY]]
+        was_open = state[[loop.OPEN_COUNT, loop.OPEN_TIME, loop.OPEN_KEY]]
         eras = self.eras(stream)
         for i in range(len(rows)):
             if not late[i] and not self._resumes(rows[i]):
@@ -155,8 +167,8 @@ class LateReadings:
         since = NEVER
         if before is not None and self.filling.get(stream) is not before:
             since = before.earliest
-        count, number, time, key = was_open.tolist()
-        if count > 0 and not (state[loop.OPEN_COUNT] > 0 and state[loop.OPEN_NUMBER] == number):
+        count, time, key = was_open.tolist()
+        if count > 0:
             since = min(since, (time, key))
         return since
 
@@ -369,7 +381,11 @@ class LateReadings:
         state = engine.integers[stream]
         self.behind.discard(stream)
         began = (int(state[loop.OPEN_TIME]), int(state[loop.OPEN_KEY]))
-        if state[loop.OPEN_COUNT] > 0 and len(replayed.points) and _identity(replayed.points[-1]) > began:
+        if (
+            state[loop.OPEN_COUNT] > 0
+            and len(replayed.points)
+            and _identity(replayed.points[-1]) > began
+        ):
             self.behind.add(stream)
         engine.registers[stream] = replayed.registers
         engine.memory[stream] = replayed.memory
@@ -398,7 +414,7 @@ class LateReadings:
         state[loop.OPEN_COUNT] = len(group.values)
         state[loop.OPEN_TIME], state[loop.OPEN_KEY] = group.time, group.key
         state[loop.OPEN_NUMBER], state[loop.OPEN_VERSION] = group.number, group.row
-        state[loop.OPEN_FLAGS] = loop.NAMED | (loop.CUT if group.cut else 0)
+        state[loop.OPEN_FLAGS] = loop.NAMED | (loop.CUT if group.cut else 0) | group.spec
         self._engine.values[state[loop.SLOT], : len(group.values)] = group.values
 
 

@@ -106,13 +106,13 @@ class Opening:
             plant = load_plant(service.settings.plant)
             plan = apply.plan(plant, service.catalog)
             newest = {
-                entry.name: await service.records.newest_reading(service.catalog.streams_of(entry.id))
+                entry.name: await service.records.newest_reading(
+                    service.catalog.streams_of(entry.id)
+                )
                 for entry in service.catalog.characteristics.values()
             }
             by = apply.Author(BY, batch.at, apply.APPLIED)
-            apply.rows(
-                plan.steps, service.catalog, batch, number=unit.number, newest=newest, by=by
-            )
+            apply.rows(plan.steps, service.catalog, batch, number=unit.number, newest=newest, by=by)
             for step in plan.steps:
                 log.info("plant file", step=step.kind, characteristic=step.name, what=step.sentence)
             unit.put_plant(plant)
@@ -137,6 +137,7 @@ class Opening:
         service.journal.last = max(last, service.spool.last_committed())
         service.facts.epoch_number = service.state.epoch
         service.journal.leave()
-        log.warning("started without the database", from_batch=last, judging=service.pipeline.trusted)
+        log.warning(
+            "started without the database", from_batch=last, judging=service.pipeline.trusted
+        )
         return True
-

@@ -145,9 +145,7 @@ class Records:
         points, readings = [], []
         for first in range(0, newest_stream + 1, STREAMS_AT_ONCE):
             until = first + STREAMS_AT_ONCE
-            points.append(
-                await queries.recent_points(self._store, REACH, first=first, until=until)
-            )
+            points.append(await queries.recent_points(self._store, REACH, first=first, until=until))
             readings.append(
                 await queries.readings_after_last_point(self._store, first=first, until=until)
             )
@@ -220,9 +218,7 @@ class Records:
         self, states: Sequence[str], characteristic: str | None, after: int | None, limit: int
     ) -> list[Alarm]:
         """Alarms, newest first, with ids below ``after``."""
-        return await self._asked(
-            queries.alarms(self._store, states, characteristic, after, limit)
-        )
+        return await self._asked(queries.alarms(self._store, states, characteristic, after, limit))
 
     async def alarm(self, number: int) -> Alarm | None:
         """One alarm."""

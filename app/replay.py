@@ -35,6 +35,7 @@ class Group(msgspec.Struct):
     values: list[float]
     size: float
     last_time: int
+    spec: int = 0  # PointFlag.ABOVE and BELOW of its readings
 
 
 class Replayed(NamedTuple):
@@ -113,6 +114,7 @@ class Scan:
         elif boundary:
             self.pending = True
         group.values.append(float(reading["value"]))
+        group.spec |= loop.spec_flag(int(reading["spec"]))
         group.late |= bool(flags & ReadingFlag.LATE)
         group.last_time = time
 
@@ -201,7 +203,7 @@ def _judge(
     )
     flags |= (PointFlag.CUT if cut else 0) | (PointFlag.NAMED if group.named else 0)
     flags |= PointFlag.PARTIAL if n < size and chart != P else 0
-    flags |= PointFlag.LATE if group.late else 0
+    flags |= (PointFlag.LATE if group.late else 0) | group.spec
     point["time"], point["key"], point["subgroup"] = group.time, group.key, group.number
     point["n"], point["statistic"], point["dispersion"] = n, statistic, dispersion
     point["version"], point["violations"] = engine.version_ids[group.row], mask

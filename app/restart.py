@@ -19,7 +19,7 @@ from rules import stream as loop
 class Remains(NamedTuple):
     """What the store holds of the near past, all ascending by stream, time and key."""
 
-    newest: NDArray[np.void]  # stream, time, key, received_at, source of each stream's newest reading
+    newest: NDArray[np.void]  # identity, arrival and source of each stream's newest reading
     points: NDArray[np.void]  # the newest points of each stream
     readings: NDArray[np.void]  # those since each stream's newest point began, and any without one
     tags: Mapping[int, Mapping[str, str]]  # of the contexts of these readings
@@ -48,12 +48,8 @@ def bring_back(engine: Engine, late: LateReadings, catalog: Catalog, remains: Re
     )
     for stream, seq in remains.seqs.items():
         engine.integers[stream, loop.SEQ] = max(engine.integers[stream, loop.SEQ], seq)
-    counted = points[
-        (points["subgroup"] != loop.NONE) & ((points["flags"] & PointFlag.NAMED) == 0)
-    ]
-    np.maximum.at(
-        engine.integers, (counted["stream"], loop.LAST_NUMBER), counted["subgroup"]
-    )
+    counted = points[(points["subgroup"] != loop.NONE) & ((points["flags"] & PointFlag.NAMED) == 0)]
+    np.maximum.at(engine.integers, (counted["stream"], loop.LAST_NUMBER), counted["subgroup"])
     last = {int(point["stream"]): point for point in points}
     plotted: dict[int, Plotted] = {}
     for point in points:
@@ -143,15 +139,17 @@ class _Stream:
             if group.late and not group.named:
                 self._fill(group, readings, tags)
             elif group.number != loop.NONE:
-                self._open(group, max(plotted.places, default=(-(2**62), 0)), cut_since=scan.pending)
+                self._open(
+                    group, max(plotted.places, default=(-(2**62), 0)), cut_since=scan.pending
+                )
 
     def _open(self, group: Group, last: tuple[int, int], *, cut_since: bool) -> None:
         state = self._state
         state[loop.OPEN_COUNT] = len(group.values)
         state[loop.OPEN_TIME], state[loop.OPEN_KEY] = group.time, group.key
         state[loop.OPEN_NUMBER], state[loop.OPEN_VERSION] = group.number, group.row
-        state[loop.OPEN_FLAGS] = (loop.NAMED if group.named else 0) | (
-            loop.CUT if group.cut else 0
+        state[loop.OPEN_FLAGS] = (
+            (loop.NAMED if group.named else 0) | (loop.CUT if group.cut else 0) | group.spec
         )
         state[loop.SAMPLE_TIME] = group.time
         self._engine.values[state[loop.SLOT], : len(group.values)] = group.values

@@ -92,4 +92,3 @@ class Sources:
             kind: Any = KINDS[config.kind]
             said += [f"{name}: {sentence}" for sentence in await kind.advise(config)]
         return said
-

@@ -90,9 +90,7 @@ def _index(
     return by_identity, by_subgroup
 
 
-def _verdict(
-    reading: np.void, point: np.void | None, catalog: Catalog, alarms: Alarms
-) -> Verdict:
+def _verdict(reading: np.void, point: np.void | None, catalog: Catalog, alarms: Alarms) -> Verdict:
     violations = _violations(reading, point)
     shown = None if point is None else _point(point, catalog)
     entry = catalog.characteristics[catalog.streams[int(reading["stream"])].characteristic]

@@ -48,7 +48,9 @@ class Watch:
             found = self.look()
             if found.quiet or found.heard or self._alarms.due(self._clock()):
                 now = self._clock()
-                await act(lambda batch, found=found, now=now: self._alarms.listen(batch, found, now))  # type: ignore[misc]
+                await act(
+                    lambda batch, found=found, now=now: self._alarms.listen(batch, found, now)
+                )  # type: ignore[misc]
 
     def look(self) -> Found:
         """What has gone quiet or is heard again since the last look."""
@@ -95,7 +97,9 @@ class Watch:
         for _, status in self._sources():
             source = self._catalog.sources.get(status.name)
             if source is not None:
-                away = None if status.state in ("up", "stopped") else max(status.since, self.started)
+                away = (
+                    None if status.state in ("up", "stopped") else max(status.since, self.started)
+                )
                 fed = int(np.count_nonzero(feeds == source.id))
                 lost.append(Lost(source.id, source.name, away, status.last_error, fed))
         return lost

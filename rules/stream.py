@@ -55,12 +55,13 @@ VERSION_FLOATS = 7
 
 # Bits of V_FLAGS.
 LIMITS, TRIAL = 1, 2
-# Bits of OPEN_FLAGS and of PENDING.
+# Bits of OPEN_FLAGS, which has POINT_ABOVE and POINT_BELOW too, and of PENDING.
 CUT, NAMED, CLOSE = 1, 2, 4
 
 # Bits and codes of stored rows; app.store.rows has the same, a test compares them.
 READING_CUT, READING_NAMED = 1, 4
-POINT_CUT, POINT_PARTIAL, POINT_EXCLUDED, POINT_UNJUDGED, POINT_TRIAL, POINT_NAMED = 1, 2, 8, 32, 64, 128
+POINT_CUT, POINT_PARTIAL, POINT_EXCLUDED, POINT_UNJUDGED, POINT_TRIAL, POINT_NAMED = 1, 2, 8, 32, 64, 512
+POINT_ABOVE, POINT_BELOW = 128, 256
 BAD, PRODUCTION = 2, 0
 
 
@@ -184,6 +185,7 @@ def close_subgroup(
         flags |= POINT_PARTIAL
     if state[OPEN_FLAGS] & NAMED:
         flags |= POINT_NAMED
+    flags |= state[OPEN_FLAGS] & (POINT_ABOVE | POINT_BELOW)
     _plot(
         points, at, stream, state, state[OPEN_TIME], state[OPEN_KEY], state[OPEN_NUMBER],
         count, mean, spread, row, mask, flags,
@@ -216,6 +218,16 @@ def _due(version: Any, state: Any, time: int) -> bool:
     if version[V_EVERY] > 0 and time - state[SAMPLE_TIME] < version[V_EVERY]:
         return False
     return not (version[V_EVERY_PARTS] > 0 and state[SAMPLE_COUNT] < version[V_EVERY_PARTS])
+
+
+@compiled
+def spec_flag(spec: int) -> int:
+    """The bit of a point for a reading above or below the specification."""
+    if spec > 0:
+        return POINT_ABOVE
+    if spec < 0:
+        return POINT_BELOW
+    return 0
 
 
 @compiled
@@ -304,6 +316,7 @@ def advance(
             )
             if boundary:
                 flags |= POINT_CUT
+            flags |= spec_flag(rows[i].spec)
             _plot(points, made, stream, state, time, key, number, n, value, dispersion, row, mask, flags)
             made += 1
             continue
@@ -354,6 +367,7 @@ def advance(
             state[SAMPLE_COUNT] += 1
         state[KEY_STAMP] = keys[i]
         rows[i].subgroup = state[OPEN_NUMBER]
+        state[OPEN_FLAGS] |= spec_flag(rows[i].spec)
         values[state[SLOT], state[OPEN_COUNT]] = value
         state[OPEN_COUNT] += 1
         if state[OPEN_COUNT] >= size:

@@ -1,5 +1,6 @@
 """Connections to PostgreSQL that speak Andon's types, and its errors in Andon's words."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
@@ -147,13 +148,23 @@ async def connect(
         StoreRefused: wrong password, no such database, not an address.
     """
     with errors_named("connecting"):
+        return await dial(
+            url, timeout_s=timeout_s, server_settings=server_settings(name, statement_timeout_s)
+        )
+
+
+async def dial(url: str, *, timeout_s: float, **options: Any) -> Any:
+    """Connect and prepare within the time-out, or leave nothing open; raises what asyncpg does."""
+    async with asyncio.timeout(timeout_s):
         try:
-            connection = await asyncpg.connect(
-                url, timeout=timeout_s, server_settings=server_settings(name, statement_timeout_s)
-            )
+            connection = await asyncpg.connect(url, timeout=timeout_s, **options)
         except ValueError as error:
             raise StoreRefused(f"the database's address cannot be read: {error}") from error
-        await prepare(connection)
+        try:
+            await prepare(connection)
+        except BaseException:
+            connection.terminate()
+            raise
         return connection
 
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Literal
 
 import asyncpg
@@ -11,7 +12,7 @@ import structlog
 
 from app.store import partitions, statements, tables
 from app.store.batch import Batch
-from app.store.connection import connect, errors_named, prepare, server_settings
+from app.store.connection import connect, dial, errors_named, server_settings
 from app.store.errors import AlreadyWriting, StoreLost, StoreRefused
 from app.store.migrate import REVISION
 
@@ -338,9 +339,8 @@ class Reader:
                     self._url,
                     min_size=0,
                     max_size=READERS,
-                    init=prepare,
+                    connect=partial(dial, timeout_s=self._connect_timeout_s),
                     reset=_nothing_to_reset,
-                    timeout=self._connect_timeout_s,
                     server_settings={**settings, "default_transaction_read_only": "on"},
                 )
             return self._pool

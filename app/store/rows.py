@@ -83,4 +83,6 @@ class PointFlag(IntFlag):
     RETROSPECTIVE = 16
     UNJUDGED = 32  # no limits were in force
     TRIAL = 64  # judged by trial limits: advisory
-    NAMED = 128  # its subgroup was named by the source
+    ABOVE = 128  # a reading in it lies above the specification
+    BELOW = 256  # and below
+    NAMED = 512  # its subgroup was named by the source

@@ -267,8 +267,8 @@ def _drop(file: sqlite3.Connection, number: int) -> tuple[int, int, int | None]:
         sizes = [size for (size,) in file.execute(gone, (number,)).fetchall()]
         oldest = file.execute("SELECT at FROM batch ORDER BY id LIMIT 1").fetchone()
         if oldest is None:
-            file.execute("PRAGMA incremental_vacuum").fetchall()
-            file.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            # as scripts: execute() would step once and give back one page
+            file.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);")
     finally:
         file.execute("PRAGMA synchronous = FULL")
     return len(sizes), sum(sizes), oldest and oldest[0]

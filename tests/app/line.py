@@ -119,7 +119,7 @@ class Line:
                 float(point["statistic"]),
                 repr(float(point["dispersion"])),
                 int(point["violations"]),
-                int(point["flags"]) & 0b1100011,
+                int(point["flags"]) & 0b111100011,
             )
             for stream in sorted(self.store.points)
             for point in self.store.all_points(stream)

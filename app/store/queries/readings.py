@@ -115,7 +115,7 @@ OF_SUBGROUPS: Final = f"""
         WHERE r.stream = $1 AND r.subgroup = ANY($2) AND r.flags & 4 <> 0 AND r.time >= $3
         UNION ALL
         SELECT {COLUMNS} FROM reading r
-        WHERE r.stream = $1 AND r.subgroup = ANY($2) AND r.flags & 4 = 0 AND r.time >= $3) both
+        WHERE r.stream = $1 AND r.subgroup = ANY($2) AND r.flags & 4 = 0 AND r.time >= $3) members
     ORDER BY time, key) x
 """
 
