@@ -30,7 +30,7 @@ from app.store.batch import Alarm, Version
 from app.store.rows import POINT
 from rules.charts import chart_named
 from rules.evaluate import evaluate
-from rules.limits import Limits
+from rules.limits import Limits, location
 from rules.runs import compile_rules
 from tests.live_source import SECOND, Plant, version
 
@@ -93,7 +93,9 @@ class Feeder:
         facts = []
         for name, label, unit, decimals, station, part, chart, n, center, sigma in TABLE:
             tags = [{"cavity": c} for c in CAVITIES] if name == "cavity-weight" else [{}]
-            plausible = (None, None) if sigma is None else (center - 40 * sigma, center + 40 * sigma)
+            plausible = (
+                (None, None) if sigma is None else (center - 40 * sigma, center + 40 * sigma)
+            )
             facts.append(CharacteristicFacts(
                 id=name, name=label, unit=unit, decimals=decimals, station=station, part=part,
                 class_="significant", chart=chart, n=1 if chart == "p" else n,
@@ -118,7 +120,14 @@ class Feeder:
         common: Row = {"definition": definition, "created_at": stamp, "approved_at": stamp}
         ids = itertools.islice(self._version_ids, 2)
         self.plant.versions_of[name] = [
-            version(1, id=next(ids), state="superseded", limits=old.to_dict(), author="K. Vogt", **common),
+            version(
+                1,
+                id=next(ids),
+                state="superseded",
+                limits=old.to_dict(),
+                author="K. Vogt",
+                **common,
+            ),
             version(2, id=next(ids), limits=now.to_dict(), approved_by="M. Lang", **common),
         ]
 
@@ -186,10 +195,16 @@ class Feeder:
         if not beyond and not int(row["violations"][0]) & 3:
             return self._raise(stream, 3, "control", f"Points run {side} the center line.", row)
         sentence = f"1 point {side} the {word}: {y:.{facts.decimals or 3}f} {facts.unit}. Check the tool, measure again."
-        return self._raise(stream, 1 if beyond else 2, "spec" if beyond else "control", sentence, row)
+        return self._raise(
+            stream, 1 if beyond else 2, "spec" if beyond else "control", sentence, row
+        )
 
-    def _raise(self, stream: int, priority: int, kind: str, sentence: str, row: NDArray[np.void]) -> list[Alarm]:
-        named = next(s.name for s in self.plant.facts[self.plant.owner[stream]].streams if s.id == stream)
+    def _raise(
+        self, stream: int, priority: int, kind: str, sentence: str, row: NDArray[np.void]
+    ) -> list[Alarm]:
+        named = next(
+            s.name for s in self.plant.facts[self.plant.owner[stream]].streams if s.id == stream
+        )
         known = next((one for one in self.plant.open_alarms()
                       if one.stream_name == named and one.alarm_class == kind), None)  # fmt: skip
         number = known.id if known else len(self.plant.alarms) + 1
@@ -208,7 +223,9 @@ class Feeder:
         versions = self.plant.versions_of[name]
         last = versions[-1]
         limits = self.limits[name]
-        tighter = Limits(limits.chart, limits.center, (limits.sigma or 0) * 0.8 or None, limits.n, "baseline")
+        tighter = Limits(
+            limits.chart, limits.center, (limits.sigma or 0) * 0.8 or None, limits.n, "baseline"
+        )
         versions.append(msgspec.structs.replace(
             last, id=next(self._version_ids), number=len(versions) + 1, state="proposed",
             limits=tighter.to_dict(), author="A. Roth", approved_by=None, approved_at=None,
@@ -236,17 +253,52 @@ class Act(msgspec.Struct):
     text: str | None = None
 
 
-def routes(feeder: Feeder) -> APIRouter:
-    """The part of the API that the screen uses."""
+def site_routes(feeder: Feeder) -> APIRouter:
+    """The plant and its socket."""
     api = APIRouter(prefix="/api/v1")
-    plant, histories = feeder.plant, {}
+
+    @api.websocket("/live")
+    async def live(websocket: WebSocket) -> None:
+        await Door(feeder.live).serve(websocket)
 
     @api.get("/site")
     async def site() -> Row:
-        return {"name": "Plant 1", "timezone": "Europe/Berlin", "locale": feeder_locale,
+        return {"name": "Plant 1", "timezone": "Europe/Berlin", "locale": "en-GB",
                 "build": "feeder", "causes": CAUSES, "actions": ACTIONS}  # fmt: skip
 
-    feeder_locale = "en-GB"
+    @api.get("/sources")
+    async def sources() -> Row:
+        stamp = dt.datetime.now(dt.UTC).isoformat()
+        up: Row = {"id": "line-1-broker", "kind": "mqtt", "state": "up", "since": stamp, "last_error": None,
+              "attempts": 1, "last_reading_at": stamp, "skew_s": 0.012,
+              "counters": {"messages": 8123, "readings": 8123, "rejects": 2}}  # fmt: skip
+        down = {**up, "id": "press-7", "kind": "modbus", "state": "down", "skew_s": None,
+                "last_error": "no answer from 10.0.4.17:502", "last_reading_at": None}  # fmt: skip
+        http = {**up, "id": "http", "kind": "http", "skew_s": None}
+        return {"items": [up, down, http], "next": None}
+
+    @api.get("/quarantine")
+    async def quarantine() -> Row:
+        row = {"id": 1, "received_at": dt.datetime.now(dt.UTC).isoformat(), "source": "line-1-broker",
+               "reason": 'characteristic "bore-diamter" is not known; did you mean "bore-diameter"?',
+               "payload": '{"value": 24.998}'}  # fmt: skip
+        return {"items": [row], "next": None}
+
+    @api.get("/gaps")
+    async def gaps() -> Row:
+        now = dt.datetime.now(dt.UTC)
+        row = {"id": 1, "source": "line-1-broker", "characteristic": None, "missed": 3,
+               "start": (now - dt.timedelta(minutes=4)).isoformat(), "end": now.isoformat(),
+               "reason": "sequence 4711 to 4715"}  # fmt: skip
+        return {"items": [row], "next": None}
+
+    return api
+
+
+def alarm_routes(feeder: Feeder) -> APIRouter:
+    """Alarms and what people do about them."""
+    api = APIRouter(prefix="/api/v1")
+    plant, histories = feeder.plant, {}
 
     @api.get("/alarms")
     async def alarms() -> Row:
@@ -284,6 +336,14 @@ def routes(feeder: Feeder) -> APIRouter:
         feeder.live.publish(NONE, NONE, NONE, [changed])
         return JSONResponse(alarm_shape(changed))
 
+    return api
+
+
+def reading_routes(feeder: Feeder) -> APIRouter:
+    """Hand measurements and limits."""
+    api = APIRouter(prefix="/api/v1")
+    plant = feeder.plant
+
     @api.post("/readings")
     async def readings(request: Request) -> Row:
         body = msgspec.json.decode(await request.body())
@@ -304,32 +364,6 @@ def routes(feeder: Feeder) -> APIRouter:
                 "verdicts": [{"index": 0, "verdict": verdict, "violations": [],
                               "alarms": told["alarms"]}]}  # fmt: skip
 
-    @api.get("/sources")
-    async def sources() -> Row:
-        stamp = dt.datetime.now(dt.UTC).isoformat()
-        up: Row = {"id": "line-1-broker", "kind": "mqtt", "state": "up", "since": stamp, "last_error": None,
-              "attempts": 1, "last_reading_at": stamp, "skew_s": 0.012,
-              "counters": {"messages": 8123, "readings": 8123, "rejects": 2}}  # fmt: skip
-        down = {**up, "id": "press-7", "kind": "modbus", "state": "down", "skew_s": None,
-                "last_error": "no answer from 10.0.4.17:502", "last_reading_at": None}  # fmt: skip
-        http = {**up, "id": "http", "kind": "http", "skew_s": None}
-        return {"items": [up, down, http], "next": None}
-
-    @api.get("/quarantine")
-    async def quarantine() -> Row:
-        row = {"id": 1, "received_at": dt.datetime.now(dt.UTC).isoformat(), "source": "line-1-broker",
-               "reason": 'characteristic "bore-diamter" is not known; did you mean "bore-diameter"?',
-               "payload": '{"value": 24.998}'}  # fmt: skip
-        return {"items": [row], "next": None}
-
-    @api.get("/gaps")
-    async def gaps() -> Row:
-        now = dt.datetime.now(dt.UTC)
-        row = {"id": 1, "source": "line-1-broker", "characteristic": None, "missed": 3,
-               "start": (now - dt.timedelta(minutes=4)).isoformat(), "end": now.isoformat(),
-               "reason": "sequence 4711 to 4715"}  # fmt: skip
-        return {"items": [row], "next": None}
-
     @api.get("/characteristics/{name}/versions")
     async def versions(name: str) -> Row:
         return {"items": [_version(one) for one in plant.versions_of[name]], "next": None}
@@ -344,22 +378,14 @@ def routes(feeder: Feeder) -> APIRouter:
         feeder.live.catalog_changed([name])
         return {}
 
-    @api.websocket("/live")
-    async def live(websocket: WebSocket) -> None:
-        await Door(feeder.live).serve(websocket)
-
     return api
 
 
 def _version(row: Version) -> Row:
-    line = None
-    if row.limits:
-        from app.http.shapes import _line  # noqa: PLC0415
-        from rules.limits import location  # noqa: PLC0415
-
-        line = _line(location(Limits.from_dict(row.limits)))
+    line = location(Limits.from_dict(row.limits)) if row.limits else None
+    lines = line and {"center": line.center, "lcl": line.lcl, "ucl": line.ucl, "sigma": line.sigma}
     return {"number": row.number, "stream": None, "state": row.state, "valid_from": None,
-            "limits": row.limits, "location": line, "author": row.author, "reason": row.reason,
+            "limits": row.limits, "location": lines, "author": row.author, "reason": row.reason,
             "created_at": "2026-11-02T08:00:00Z", "approved_by": row.approved_by,
             "approved_at": None}  # fmt: skip
 
@@ -419,8 +445,8 @@ def create(every: float, history: int, seed: int) -> FastAPI:
                 await task
 
     app = FastAPI(lifespan=lifespan)
-    app.include_router(routes(feeder))
-    app.include_router(controls(feeder))
+    for made in (site_routes, alarm_routes, reading_routes, controls):
+        app.include_router(made(feeder))
     app.include_router(screen.router())
     problem.install(app)
     app.add_middleware(Headers)

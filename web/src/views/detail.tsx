@@ -27,6 +27,7 @@ const CHART_NAMES: Record<string, [location: string, dispersion: string | null]>
 }
 
 export function Detail({ name }: { name: string }) {
+  store.catalogRev.value
   const stream = useComputed(() => {
     store.catalogRev.value
     return store.streams.get(name) ?? store.allStreams.value.find((one) => one.characteristic.id === name)

@@ -9,6 +9,7 @@ import { NotFound } from './app'
 import { useOffline, who } from './parts'
 
 export function Limits({ name }: { name: string }) {
+  store.catalogRev.value
   const characteristic = useComputed(() => {
     store.catalogRev.value
     return store.characteristic(name)
