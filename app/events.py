@@ -26,17 +26,22 @@ class Signal(NamedTuple):
     advisory: bool = False
 
 
+SPEC_SIGNALS: Final = (
+    (),
+    (Signal("spec", "spec", "upper"),),
+    (Signal("spec", "spec", "lower"),),
+    (Signal("spec", "spec", "upper"), Signal("spec", "spec", "lower")),
+)
+"""By the bits of a reading's mask."""
+
+
 @lru_cache(maxsize=4096)
 def signals(alarm_class: AlarmClass, mask: int, *, advisory: bool = False) -> tuple[Signal, ...]:
     """What the bits of a point's or a reading's mask signal."""
     if not mask:
         return ()
     if alarm_class == "spec":
-        return tuple(
-            Signal("spec", "spec", side)
-            for bit, side in ((SPEC_UPPER, "upper"), (SPEC_LOWER, "lower"))
-            if mask & bit
-        )
+        return SPEC_SIGNALS[mask & (SPEC_UPPER | SPEC_LOWER)]
     return tuple(
         Signal(found.chart, found.rule, found.side or "", advisory) for found in decode(mask)
     )
@@ -93,7 +98,7 @@ class Begun(NamedTuple):
     signal: Signal
     first: tuple[int, int]
     last: tuple[int, int]
-    count: int
+    count: int  # type: ignore[assignment] # as events count
     row: np.void  # its last point
     open: bool
 

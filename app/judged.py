@@ -216,7 +216,7 @@ def past_of(new: Series, past: Mask, now: Series, was: Series, gone: Series) -> 
             retrospective=known.retrospective and retrospective, age=min(known.age, age)
         )
 
-    for i in np.flatnonzero(past & (new.mask != 0)):
+    for i in np.flatnonzero(past & (new.mask != 0)).tolist():
         note(
             new.rows[i],
             frozenset(),
@@ -225,7 +225,7 @@ def past_of(new: Series, past: Mask, now: Series, was: Series, gone: Series) -> 
             age=int(new.age[i]),
         )
     differs = (now.mask != was.mask) | (now.counts != was.counts) | (now.advisory != was.advisory)
-    for i in np.flatnonzero(differs):
+    for i in np.flatnonzero(differs).tolist():
         note(now.rows[i], meaning(was, i), meaning(now, i))
     for i in range(len(gone.rows)):
         note(gone.rows[i], meaning(gone, i), frozenset())

@@ -435,7 +435,7 @@ def _same(was: np.void, now: np.void) -> bool:
         was["subgroup"] == now["subgroup"]
         and was["n"] == now["n"]
         and was["statistic"] == now["statistic"]
-        and (was["dispersion"] == now["dispersion"] or (was["dispersion"] != was["dispersion"] and now["dispersion"] != now["dispersion"]))  # noqa: PLR0124 - nan is nan
+        and (was["dispersion"] == now["dispersion"] or (was["dispersion"] != was["dispersion"] and now["dispersion"] != now["dispersion"]))
         and was["version"] == now["version"]
         and was["violations"] == now["violations"]
         and (int(was["flags"]) ^ int(now["flags"])) & JUDGED == 0

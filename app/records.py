@@ -13,8 +13,8 @@ from app.alarms import Judged
 from app.announce import DeliveryMark, Waiting
 from app.http.ports import Answer, DatabaseAway, Row
 from app.http.times import iso, some_iso
-from app.live import History, HistoryAway
 from app.late import REACH
+from app.live import History, HistoryAway
 from app.restart import Remains
 from app.store import queries
 from app.store.batch import Alarm, Characteristic, Context, Event, Source, Stream, Version

@@ -38,7 +38,7 @@ class Evidence(NamedTuple):
     value: float  # what the chart plots, or the reading itself
     n: float
     version: Version | None
-    count: int
+    count: int  # type: ignore[assignment] # as events count
     first_time: int
     last_time: int
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ import structlog
 
 from app.alarms import Alarms
 from app.announce import Announce, Announcer
-from app.catalog import Catalog, Source
+from app.catalog import Catalog
 from app.engine import Engine, compile_loops
 from app.facts import Facts
 from app.http.ports import DatabaseAway, Health, NotReady, Row, Verdict
@@ -39,7 +39,7 @@ from app.unit import Unit
 from app.verdicts import verdicts_of
 from app.watch import Watch
 from collectors.kinds import KINDS
-from collectors.reading import Counters, Delivery, IntakeFull, Outcome, Receipt
+from collectors.reading import Counters, Delivery, Outcome, Receipt
 from collectors.supervisor import SourceStatus
 from rules import stream as loop
 

@@ -1,6 +1,7 @@
 """One act of a person: a batch that is committed when the act is done, or not at all."""
 
 from collections.abc import Awaitable, Callable, Sequence
+
 from app.alarm_step import Step
 from app.alarms import Alarms
 from app.catalog import Catalog

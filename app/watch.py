@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -47,10 +48,10 @@ class Watch:
             await asyncio.sleep(EVERY_S)
             found = self.look()
             if found.quiet or found.heard or self._alarms.due(self._clock()):
-                now = self._clock()
-                await act(
-                    lambda batch, found=found, now=now: self._alarms.listen(batch, found, now)
-                )  # type: ignore[misc]
+                await act(partial(self._listen, found))
+
+    def _listen(self, found: Found, batch: Batch) -> None:
+        self._alarms.listen(batch, found, batch.at)
 
     def look(self) -> Found:
         """What has gone quiet or is heard again since the last look."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rules.charts import P, subgroup_statistics
-from rules.compiled import compiled
+from rules.compiled import compiled, inlined
 from rules.kernel import MEMORY, REGISTERS, judge_point
 from rules.limits import dispersion_at, sigmas_at
 
@@ -60,7 +60,14 @@ CUT, NAMED, CLOSE = 1, 2, 4
 
 # Bits and codes of stored rows; app.store.rows has the same, a test compares them.
 READING_CUT, READING_NAMED = 1, 4
-POINT_CUT, POINT_PARTIAL, POINT_EXCLUDED, POINT_UNJUDGED, POINT_TRIAL, POINT_NAMED = 1, 2, 8, 32, 64, 512
+POINT_CUT, POINT_PARTIAL, POINT_EXCLUDED, POINT_UNJUDGED, POINT_TRIAL, POINT_NAMED = (
+    1,
+    2,
+    8,
+    32,
+    64,
+    512,
+)
 POINT_ABOVE, POINT_BELOW = 128, 256
 BAD, PRODUCTION = 2, 0
 
@@ -121,7 +128,7 @@ def verdict(
         low,
         high,
     )
-    return mask, (POINT_TRIAL if version[V_FLAGS] & TRIAL else 0)
+    return mask, (POINT_TRIAL if version[V_FLAGS] & TRIAL else 0)  # type: ignore[return-value]
 
 
 @compiled
@@ -176,9 +183,7 @@ def close_subgroup(
     for i in range(count):
         scratch[i] = values[state[SLOT], i]
     mean, spread = subgroup_statistics(version[V_CHART], scratch[:count])
-    mask, flags = verdict(
-        row, tables, registers[stream], memory[stream], count, mean, spread, cut
-    )
+    mask, flags = verdict(row, tables, registers[stream], memory[stream], count, mean, spread, cut)
     if cut:
         flags |= POINT_CUT
     if count < version[V_SIZE]:
@@ -230,6 +235,113 @@ def spec_flag(spec: int) -> int:
     return 0
 
 
+@inlined
+def _meets_boundary(version: Any, state: Any, time: int, stamp: int) -> bool:
+    """Whether a boundary lies before this charted reading; it is the newest from here on."""
+    boundary = state[PENDING] & CUT != 0
+    if state[CUT_STAMP] != 0 and state[CUT_STAMP] != stamp:
+        boundary = True
+    gap = version[V_GAP]
+    if gap > 0 and state[LAST_TIME] != NONE and time - state[LAST_TIME] > gap:
+        boundary = True
+    state[CUT_STAMP] = stamp
+    state[LAST_TIME] = time
+    return bool(boundary)
+
+
+@inlined
+def _plot_single(
+    row: Any,
+    tables: Any,
+    state: Any,
+    floats: Any,
+    registers: Any,
+    memory: Any,
+    boundary: bool,
+    points: Any,
+    at: int,
+) -> bool:
+    """Make the point of a reading that is one; false when it is not part of a sample."""
+    version = tables[0][state[VERSION]]
+    number = NONE
+    if version[V_EVERY] > 0 or version[V_EVERY_PARTS] > 0:
+        state[SAMPLE_COUNT] += 1
+        if not _due(version, state, row.time):
+            state[PENDING] = CUT if boundary else 0
+            row.subgroup = NONE
+            return False
+        state[SAMPLE_TIME] = row.time
+        state[SAMPLE_COUNT] = 0
+        state[LAST_NUMBER] += 1
+        number = state[LAST_NUMBER]
+    if boundary:
+        row.flags |= READING_CUT
+    state[PENDING] = 0
+    row.subgroup = number
+    value, n, dispersion = row.value, 1.0, np.nan
+    if version[V_CHART] == P:
+        if not np.isnan(row.size):
+            n = row.size
+        value /= n
+    elif not boundary:
+        dispersion = abs(value - floats[PREVIOUS])
+    floats[PREVIOUS] = value
+    mask, flags = verdict(state[VERSION], tables, registers, memory, n, value, dispersion, boundary)
+    flags |= spec_flag(row.spec) | (POINT_CUT if boundary else 0)
+    _plot(
+        points, at, row.stream, state, row.time, row.key, number,
+        n, value, dispersion, state[VERSION], mask, flags,
+    )  # fmt: skip
+    return True
+
+
+@inlined
+def _closes(row: Any, version: Any, state: Any, boundary: bool, keys: int) -> bool:
+    """Whether the open subgroup ends before this reading."""
+    if state[OPEN_COUNT] == 0:
+        return False
+    if row.flags & READING_NAMED or state[OPEN_FLAGS] & NAMED:
+        return not (
+            row.flags & READING_NAMED
+            and state[OPEN_FLAGS] & NAMED
+            and row.subgroup == state[OPEN_NUMBER]
+            and row.time - state[OPEN_TIME] <= name_holds(version)
+        )
+    timeout = version[V_TIMEOUT]
+    return bool(
+        boundary
+        or state[PENDING] & CLOSE != 0
+        or state[KEY_STAMP] != keys
+        or (timeout > 0 and row.time - state[OPEN_TIME] > timeout)
+    )
+
+
+@inlined
+def _opens(row: Any, version: Any, state: Any) -> bool:
+    """Open a subgroup with this reading; false when it is not part of a sample."""
+    named = row.flags & READING_NAMED != 0
+    state[SAMPLE_COUNT] += 1
+    if not (named or _due(version, state, row.time)):
+        row.subgroup = NONE
+        return False
+    cut = state[PENDING] & CUT
+    state[SAMPLE_TIME] = row.time
+    state[SAMPLE_COUNT] = 0
+    state[OPEN_TIME] = row.time
+    state[OPEN_KEY] = row.key
+    state[OPEN_VERSION] = state[VERSION]
+    state[OPEN_FLAGS] = (NAMED if named else 0) | cut
+    if cut:
+        row.flags |= READING_CUT
+    state[PENDING] = 0
+    if named:
+        state[OPEN_NUMBER] = row.subgroup
+    else:
+        state[LAST_NUMBER] += 1
+        state[OPEN_NUMBER] = state[LAST_NUMBER]
+    return True
+
+
 @compiled
 def advance(
     begin: int,
@@ -255,130 +367,55 @@ def advance(
     """
     for c in range(begin, chosen.shape[0]):
         i = chosen[c]
-        stream = rows[i].stream
+        row, stream = rows[i], rows[i].stream
         state = integers[stream]
-        time, key = rows[i].time, rows[i].key
-        if time >= state[VALID_TO]:
+        if row.time >= state[VALID_TO]:
             return c, made
-        if rows[i].received_at > state[RECEIVED]:
-            state[RECEIVED] = rows[i].received_at
-            state[SOURCE] = rows[i].source
-        row = state[VERSION]
-        version, line = tables[0][row], tables[1][row]
-        named = rows[i].flags & READING_NAMED != 0
-        chart, size = version[V_CHART], version[V_SIZE]
-        if rows[i].purpose != PRODUCTION:
-            rows[i].subgroup = NONE
+        if row.received_at > state[RECEIVED]:
+            state[RECEIVED] = row.received_at
+            state[SOURCE] = row.source
+        if row.purpose != PRODUCTION or row.quality == BAD:
+            if row.purpose == PRODUCTION:
+                state[PENDING] |= CUT if row.flags & READING_NAMED else CUT | CLOSE
+            row.subgroup = NONE
             continue
-        if rows[i].quality == BAD:
-            state[PENDING] |= CUT if named else CUT | CLOSE
-            rows[i].subgroup = NONE
+        version, line = tables[0][state[VERSION]], tables[1][state[VERSION]]
+        if version[V_CHART] != P:
+            row.spec = outside(row.value, line[V_LOWER], line[V_UPPER])
+        boundary = _meets_boundary(version, state, row.time, cuts[i])
+        if version[V_SIZE] == 1:
+            made += _plot_single(
+                row, tables, state, floats[stream], registers[stream], memory[stream],
+                boundary, points, made,
+            )  # fmt: skip
             continue
-        value = rows[i].value
-        if chart != P:
-            rows[i].spec = outside(value, line[V_LOWER], line[V_UPPER])
-
-        boundary = state[PENDING] & CUT != 0
-        if state[CUT_STAMP] != 0 and state[CUT_STAMP] != cuts[i]:
-            boundary = True
-        if version[V_GAP] > 0 and state[LAST_TIME] != NONE and time - state[LAST_TIME] > version[V_GAP]:
-            boundary = True
-        state[CUT_STAMP] = cuts[i]
-        state[LAST_TIME] = time
-
-        if size == 1:
-            number = NONE
-            if version[V_EVERY] > 0 or version[V_EVERY_PARTS] > 0:
-                state[SAMPLE_COUNT] += 1
-                if not _due(version, state, time):
-                    state[PENDING] = CUT if boundary else 0
-                    rows[i].subgroup = NONE
-                    continue
-                state[SAMPLE_TIME] = time
-                state[SAMPLE_COUNT] = 0
-                state[LAST_NUMBER] += 1
-                number = state[LAST_NUMBER]
-            if boundary:
-                rows[i].flags |= READING_CUT
-            state[PENDING] = 0
-            rows[i].subgroup = number
-            n = 1.0
-            dispersion = np.nan
-            if chart == P:
-                if not np.isnan(rows[i].size):
-                    n = rows[i].size
-                value = value / n
-            elif not boundary:
-                dispersion = abs(value - floats[stream, PREVIOUS])
-            floats[stream, PREVIOUS] = value
-            mask, flags = verdict(
-                row, tables, registers[stream], memory[stream], n, value, dispersion, boundary
-            )
-            if boundary:
-                flags |= POINT_CUT
-            flags |= spec_flag(rows[i].spec)
-            _plot(points, made, stream, state, time, key, number, n, value, dispersion, row, mask, flags)
-            made += 1
-            continue
-
-        if state[OPEN_COUNT] > 0:
-            if named or state[OPEN_FLAGS] & NAMED:
-                closes = not (
-                    named
-                    and state[OPEN_FLAGS] & NAMED
-                    and rows[i].subgroup == state[OPEN_NUMBER]
-                    and time - state[OPEN_TIME] <= name_holds(version)
-                )
-            else:
-                closes = (
-                    boundary
-                    or state[PENDING] & CLOSE != 0
-                    or state[KEY_STAMP] != keys[i]
-                    or (version[V_TIMEOUT] > 0 and time - state[OPEN_TIME] > version[V_TIMEOUT])
-                )
-            if closes:
-                close_subgroup(
-                    stream, integers, registers, memory, values, scratch, tables, points, made
-                )  # fmt: skip
-                made += 1
-        if boundary:
-            # It stays pending until a subgroup opens behind it.
-            state[PENDING] = CUT
-        if state[OPEN_COUNT] == 0:
-            state[SAMPLE_COUNT] += 1
-            if not (named or _due(version, state, time)):
-                rows[i].subgroup = NONE
-                continue
-            state[SAMPLE_TIME] = time
-            state[SAMPLE_COUNT] = 0
-            state[OPEN_TIME] = time
-            state[OPEN_KEY] = key
-            state[OPEN_VERSION] = row
-            state[OPEN_FLAGS] = (NAMED if named else 0) | (CUT if state[PENDING] & CUT else 0)
-            if state[PENDING] & CUT:
-                rows[i].flags |= READING_CUT
-            state[PENDING] = 0
-            if named:
-                state[OPEN_NUMBER] = rows[i].subgroup
-            else:
-                state[LAST_NUMBER] += 1
-                state[OPEN_NUMBER] = state[LAST_NUMBER]
-        else:
-            state[SAMPLE_COUNT] += 1
-        state[KEY_STAMP] = keys[i]
-        rows[i].subgroup = state[OPEN_NUMBER]
-        state[OPEN_FLAGS] |= spec_flag(rows[i].spec)
-        values[state[SLOT], state[OPEN_COUNT]] = value
-        state[OPEN_COUNT] += 1
-        if state[OPEN_COUNT] >= size:
+        if _closes(row, version, state, boundary, keys[i]):
             close_subgroup(
                 stream, integers, registers, memory, values, scratch, tables, points, made
-            )  # fmt: skip
+            )
+            made += 1
+        if boundary:
+            state[PENDING] = CUT  # until a subgroup opens behind it
+        if state[OPEN_COUNT] > 0:
+            state[SAMPLE_COUNT] += 1
+        elif not _opens(row, version, state):
+            continue
+        state[KEY_STAMP] = keys[i]
+        state[OPEN_FLAGS] |= spec_flag(row.spec)
+        row.subgroup = state[OPEN_NUMBER]
+        values[state[SLOT], state[OPEN_COUNT]] = row.value
+        state[OPEN_COUNT] += 1
+        if state[OPEN_COUNT] >= version[V_SIZE]:
+            close_subgroup(
+                stream, integers, registers, memory, values, scratch, tables, points, made
+            )
             made += 1
     return chosen.shape[0], made
 
 
-def new_state(streams: int) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.uint32], NDArray[np.float64]]:
+def new_state(
+    streams: int,
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.uint32], NDArray[np.float64]]:
     """The state of streams that have seen nothing yet: whole numbers, floats, registers, memory."""
     integers = np.zeros((streams, INTEGERS), np.int64)
     integers[:, [NEWEST_TIME, NEWEST_KEY, LAST_TIME, SAMPLE_TIME, OPEN_NUMBER, RECEIVED]] = NONE
@@ -411,8 +448,7 @@ def recall(
         if flags & POINT_EXCLUDED:
             continue
         floats[stream, PREVIOUS] = points[i].statistic
-        if points[i].seq > integers[stream, SEQ]:
-            integers[stream, SEQ] = points[i].seq
+        integers[stream, SEQ] = max(integers[stream, SEQ], points[i].seq)
         verdict(
             version_rows[i],
             tables,

@@ -3,8 +3,6 @@
 import asyncio
 from zoneinfo import ZoneInfo
 
-from tests.app.memory_store import MemoryStore
-
 from app.admission import SourceTraits
 from app.alarms import Alarms
 from app.catalog import Catalog
@@ -17,6 +15,7 @@ from app.restart import bring_back
 from app.sentences import StreamFacts
 from app.store.batch import Version
 from collectors.reading import Delivery, Reading
+from tests.app.memory_store import MemoryStore
 
 NOW = 2_000_000_000_000_000
 SECOND = 1_000_000

@@ -7,15 +7,26 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.app.line import SECOND, START, Line
 
 from app.characteristic import CharacteristicConfig
 from collectors.reading import Reading
 from rules import stream as loop
+from tests.app.line import SECOND, START, Line
 
-SINGLE = CharacteristicConfig(id="force", decimals=3, spec={"lower": 9.9, "upper": 10.25}, rules=["nelson"], gap="5s", cut=["part"])
+SINGLE = CharacteristicConfig(
+    id="force",
+    decimals=3,
+    spec={"lower": 9.9, "upper": 10.25},
+    rules=["nelson"],
+    gap="5s",
+    cut=["part"],
+)
 NAMED = CharacteristicConfig(
-    id="bore", chart="xbar_r", subgroup={"size": 3}, rules=["nelson"], decimals=3,
+    id="bore",
+    chart="xbar_r",
+    subgroup={"size": 3},
+    rules=["nelson"],
+    decimals=3,
     spec={"upper": 10.25},
 )
 COUNTED = CharacteristicConfig(
