@@ -62,8 +62,7 @@ def admit(
         received = delivery.received_at
         latest, oldest = received + AHEAD + max(0, source.skew), received - source.max_age
         refused: list[tuple[int, str]] = []
-        for reject in delivery.rejects:
-            quarantined.append(_kept(reject, source.id, received))
+        quarantined += [_kept(reject, source.id, received) for reject in delivery.rejects]
         for item, reading in enumerate(delivery.readings):
             entry = find(reading.characteristic)
             time = reading.time

@@ -28,6 +28,7 @@ class Intake:
         self._waiting = 0
         self._queue: deque[Waiting] = deque()
         self._arrived = asyncio.Event()
+        self._empty = asyncio.Event()
         self._room: deque[asyncio.Future[None]] = deque()
         self._rate = 1000.0  # readings a second that lately became durable
 
@@ -75,6 +76,8 @@ class Intake:
         self.depth -= total
         if seconds > 0:
             self._rate += 0.2 * (total / seconds - self._rate)
+        if self.depth == 0:
+            self._empty.set()
         self._wake()
 
     def start(self) -> None:
@@ -86,10 +89,11 @@ class Intake:
         """Take nothing more; what waits is still served."""
         self.open = False
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing waits and nothing is under way."""
-        return self.depth == 0
+    async def drained(self) -> None:
+        """Wait until nothing waits and nothing is under way."""
+        while self.depth:
+            self._empty.clear()
+            await self._empty.wait()
 
     def retry_after(self) -> float:
         """Seconds until about half of what waits will be served."""

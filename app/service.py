@@ -137,7 +137,7 @@ class Service:
 
     async def _open_later(self, opening: Opening) -> None:
         """The database is not there and there is no snapshot: nothing is acknowledged until it is."""
-        while not await opening.try_once():
+        while not await opening.try_once():  # noqa: ASYNC110 - it asks the database each time
             await asyncio.sleep(AGAIN_S)
         await self._begin()
 
@@ -167,8 +167,7 @@ class Service:
         grace = self.settings.shutdown_grace / 1e6
         try:
             async with asyncio.timeout(grace):
-                while not self.intake.idle:
-                    await asyncio.sleep(0.01)
+                await self.intake.drained()
         except TimeoutError:
             log.warning("stopped before everything was durable", waiting=self.intake.depth)
         for task in self._tasks:

@@ -118,7 +118,7 @@ class Machine:
 def device(machine: Machine) -> SimDevice:
     """The Modbus device of a machine; what it shows is made when it is read."""
 
-    async def act(  # noqa: PLR0917 - pymodbus calls it so
+    async def act(
         function_code: int,
         start: int,
         address: int,

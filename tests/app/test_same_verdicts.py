@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.characteristic import CharacteristicConfig
+from app.store.rows import PointFlag, Purpose, Quality, ReadingFlag
 from collectors.reading import Reading
 from rules import stream as loop
 from tests.app.line import SECOND, START, Line
@@ -187,8 +188,6 @@ def test_a_late_reading_never_moves_a_closed_subgroup() -> None:
 
 
 def test_what_the_loop_writes_means_what_the_store_says() -> None:
-    from app.store.rows import PointFlag, Purpose, Quality, ReadingFlag
-
     assert (loop.READING_CUT, loop.READING_NAMED) == (ReadingFlag.CUT, ReadingFlag.NAMED)
     assert (loop.POINT_CUT, loop.POINT_PARTIAL) == (PointFlag.CUT, PointFlag.PARTIAL)
     assert (loop.POINT_EXCLUDED, loop.POINT_NAMED) == (PointFlag.EXCLUDED, PointFlag.NAMED)

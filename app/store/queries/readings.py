@@ -93,7 +93,7 @@ NEWEST_PAGE: Final = f"""
 """
 
 
-async def readings(  # noqa: PLR0917 - as a page is asked for
+async def readings(
     database: Database,
     stream: int,
     start: int | None,
