@@ -13,7 +13,7 @@ export function number(value: number, decimals: number | null, style: Style): st
   let format = formats.get(key)
   if (!format) {
     const digits = decimals === null ? { maximumSignificantDigits: 6 } : fixed(decimals)
-    format = new Intl.NumberFormat(style.locale, { ...digits, useGrouping: false })
+    format = new Intl.NumberFormat(style.locale, { ...digits, useGrouping: false, signDisplay: 'negative' })
     formats.set(key, format)
   }
   return format.format(value).replace('-', '−')

@@ -15,6 +15,7 @@ describe('numbers', () => {
   it('keep the resolution of the gauge', () => {
     expect(number(12.5, 3, english)).toBe('12.500')
     expect(number(-0.25, 2, english)).toBe('−0.25')
+    expect(number(-0.001, 1, english)).toBe('0.0')
     expect(number(0.123456789, null, english)).toBe('0.123457')
   })
 

@@ -404,13 +404,15 @@ function Side({ stream }: { stream: Stream }) {
   const style = store.site.value
   const mark = lastMark(stream)
   const last = series && series.length ? series.length - 1 : -1
+  const text = last < 0 ? '…' : number(series!.y[last]!, valueDecimals(stream), style)
+  const unit = stream.characteristic.chart === 'p' ? '' : stream.characteristic.unit
   const old = store.connection.value !== 'live' || silence.value > 0
   return (
     <aside class="side" aria-label="State">
       <div class={`panel last${old ? ' old' : ''}`}>
-        <div class="big-value" role="status">
-          <span class="digits">{last < 0 ? '…' : number(series!.y[last]!, valueDecimals(stream), style)}</span>
-          <span class="unit">{stream.characteristic.chart === 'p' ? '' : stream.characteristic.unit}</span>
+        <div class="big-value" style={{ '--chars': text.length, '--unit': `${unit.length + 0.5}rem` }}>
+          <span class="digits">{text}</span>
+          <span class="unit">{unit}</span>
         </div>
         <p class="quiet">
           {last >= 0 && <Age since={stream.arrivedAt} />}

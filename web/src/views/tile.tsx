@@ -85,7 +85,7 @@ export function Tile({ stream }: { stream: Stream }) {
           </span>
         ))}
       </span>
-      <span class="value">
+      <span class="value" style={{ '--chars': value.value.length, '--unit': `${0.7 * unit.length + 0.4}rem` }}>
         <span class="digits">{value}</span>
         <span class="unit">{unit}</span>
       </span>
