@@ -281,7 +281,7 @@ async def test_a_dropped_socket_resumes_without_gap(screen: Watched) -> None:
     page = await screen.open("/wall/line-1")
     messages = recorded(page)
     await page.reload()
-    await expect(page.locator(".live.live")).to_be_visible()
+    await expect(page.locator(".live.is-live")).to_be_visible()
     await page.wait_for_timeout(1500)
     await page.context.set_offline(True)
     await expect(page.locator(".banner")).to_contain_text("Values are OLD")
@@ -306,7 +306,7 @@ async def test_an_alarm_raised_while_away_is_there_after(
 ) -> None:
     screen.losing = True
     page = await screen.open("/alarms")
-    await expect(page.locator(".live.live")).to_be_visible()
+    await expect(page.locator(".live.is-live")).to_be_visible()
     await page.context.set_offline(True)
     await expect(page.locator(".banner")).to_be_visible()
     feeder.measure("cap-torque", 4.5)
@@ -322,7 +322,7 @@ async def test_anybody_can_use_it(screen: Watched, feeder: FeederProcess, path: 
         pytest.skip("axe-core is not installed: run `npm ci` in web/")
     feeder.measure("groove-width", 4.5)
     page = await screen.open(path)
-    await expect(page.locator(".live.live")).to_be_visible()
+    await expect(page.locator(".live.is-live")).to_be_visible()
     await page.evaluate(AXE.read_text())
     found = await page.evaluate("""async () => {
       const tags = ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa']
@@ -338,7 +338,7 @@ async def test_nothing_is_cut_off_or_too_small_for_gloves(
     screen: Watched, path: str, width: int
 ) -> None:
     page = await screen.open(path, viewport={"width": width, "height": 1100}, has_touch=True)
-    await expect(page.locator(".live.live")).to_be_visible()
+    await expect(page.locator(".live.is-live")).to_be_visible()
     assert await page.evaluate("document.documentElement.scrollWidth") <= width
     small = await page.evaluate("""() => [...document.querySelectorAll('button, .button, input, select, nav a')]
       .filter((one) => one.checkVisibility())
@@ -353,7 +353,7 @@ async def test_a_killed_server_makes_everything_look_old_until_it_is_back(
 ) -> None:
     screen.losing = True
     page = await screen.open("/")
-    await expect(page.locator(".live.live")).to_be_visible()
+    await expect(page.locator(".live.is-live")).to_be_visible()
     feeder.kill()
     await expect(page.locator(".banner")).to_contain_text("Values are OLD")
     await expect(page.locator(".tile.old")).to_have_count(STREAMS)

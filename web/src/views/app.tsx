@@ -118,7 +118,7 @@ function LiveState() {
   const state = store.connection.value
   const zoneName = useComputed(() => (store.told.value ? zone(store.told.value, store.site.value) : ''))
   return (
-    <div class={`live ${state}`} role="status" aria-label={state === 'live' ? 'Live' : 'Not live'}>
+    <div class={`live is-${state}`} role="status" aria-label={state === 'live' ? 'Live' : 'Not live'}>
       <span class="state">{state === 'live' ? 'Live' : state === 'stale' ? 'NOT LIVE' : 'Connecting'}</span>
       <Clock /> <span class="zone">{zoneName}</span>
     </div>
