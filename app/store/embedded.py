@@ -169,8 +169,9 @@ class EmbeddedPostgres:
             said.seek(0)
             lines = said.read().strip().splitlines()
         if ended.returncode:
-            last = lines[-1] if lines else "no message"
-            raise EmbeddedFailed(f"{program} failed: {last} (see {self.log})")
+            # the first mistake is the cause; what follows it is about cleaning up
+            wrong = [line for line in lines if "error:" in line or "FATAL" in line] or lines[-1:]
+            raise EmbeddedFailed(f"{program} failed: {' '.join(wrong[:1])} (see {self.log})")
 
 
 def _installation(made_by: Path) -> Path:
