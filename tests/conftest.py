@@ -37,17 +37,19 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
+# The fixtures that stand for servers, and those through which test modules choose one of them.
 NEEDS_SERVERS = {
-    "timescale", "embedded", "own_timescale", "own_embedded", "start_mosquitto", "nats_mqtt",
-    "chromium_path",
+    "timescale", "embedded", "own_timescale", "own_embedded", "database_url", "start_mosquitto",
+    "nats_mqtt", "mqtt_url", "chromium_path", "broker", "plc", "server",
 }  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that need servers, so that the inner loop can leave them out."""
     for item in items:
-        names = set(getattr(item, "fixturenames", ()))
-        if names & NEEDS_SERVERS or "database_url" in names:
+        if item.path.parent.name == "store" or NEEDS_SERVERS & set(
+            getattr(item, "fixturenames", ())
+        ):
             item.add_marker(pytest.mark.servers)
 
 
