@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, KeysView, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from app.live import wire
 from app.live.client import TICKS_PER_SECOND, Client
-from app.live.rows import Rows
+from app.live.rows import WIRE_ORDER, Rows
 from app.live.series import ROWS_WAITING, Change, Series, State
 from app.live.shelf import LOADERS, Shelf, ShelfFull
 from app.live.source import CharacteristicFacts, LiveSource
@@ -74,9 +75,15 @@ class Live:
         rows, kinds = rows[order], kinds[order]
         starts = np.flatnonzero(np.diff(rows["stream"], prepend=-1)).tolist()
         most = ROWS_WAITING if total <= ROWS_AT_ONCE else ROWS_AT_ONCE // len(starts)
-        for start, end in zip(starts, [*starts[1:], total], strict=True):
-            series = self._shelf.get(int(rows["stream"][start]))
-            if series is not None:
+        only_new = not kinds.any()
+        streams = rows["stream"][starts].tolist()
+        listed = rows[WIRE_ORDER].tolist()
+        for stream, start, end in zip(streams, starts, [*starts[1:], total], strict=True):
+            series = self._shelf.get(stream)
+            if series is None:
+                continue
+            alone = only_new and end == start + 1 <= start + most
+            if not (alone and self._take_new(series, rows[start:end], listed[start])):
                 self._take(series, rows[start:end], kinds[start:end], most)
 
     def catalog_changed(self, characteristics: Collection[str]) -> None:
@@ -191,6 +198,17 @@ class Live:
 
     # one stream's news
 
+    def _take_new(self, series: Series, row: NDArray[np.void], listed: tuple[Any, ...]) -> bool:
+        """The usual case, one new newest point; False where it is none."""
+        seq, time, key = listed[0], listed[1], listed[4]
+        if seq <= series.seq or not series.add(row, seq, time, key):
+            return False
+        tick = self._shelf.tick + 1
+        if series.tick != tick:
+            self._waiting.append((tick, series))
+        series.wait(tick, seq, self._rows.encode_one(series, listed))
+        return True
+
     def _take(
         self, series: Series, rows: NDArray[np.void], kinds: NDArray[np.int64], most: int
     ) -> None:
@@ -221,9 +239,7 @@ class Live:
     def _take_one(
         self, series: Series, row: NDArray[np.void], change: Change | None, tick: int
     ) -> None:
-        if change is None and series.extends(row):
-            series.append(row)
-            series.wait(tick, series.seq, next(self._rows.encode(series, row)))
+        if change is None and self._take_new(series, row, row[WIRE_ORDER].tolist()[0]):
             return
         change = change or Change.INSERTED
         series.change(change, row)

@@ -34,7 +34,11 @@ class Rows:
     def encode(self, series: Series, points: NDArray[np.void]) -> Iterator[bytes]:
         """Each point as a row of ``d``."""
         for row in points[WIRE_ORDER].tolist():
-            yield wire.encode(self._row(series, row))
+            yield self.encode_one(series, row)
+
+    def encode_one(self, series: Series, row: tuple[Any, ...]) -> bytes:
+        """A point in the order of the wire as a row of ``d``."""
+        return wire.encode(self._row(series, row))
 
     def update(self, series: Series, change: Change, point: NDArray[np.void]) -> bytes:
         """One change of the past as a message of its own."""
@@ -93,10 +97,11 @@ class Rows:
     def _row(self, series: Series, row: tuple[Any, ...]) -> list[Any]:
         seq, time, y, f, key, d, n, version, g = row
         judge = self._judge(series.stream, version)
-        out = [series.name, seq, wire.millis(time), y, f, wire.exact(key), d, wire.count(n)]
-        out += (judge.number, g)
-        own = wire.own_lines(judge, n)
-        if own is not None:
+        size = int(n) if n.is_integer() else n
+        out = [
+            series.name, seq, wire.millis(time), y, f, wire.exact(key), d, size, judge.number, g,
+        ]  # fmt: skip
+        if n != judge.n and (own := wire.own_lines(judge, n)) is not None:
             out.append(own)
         return out
 

@@ -52,42 +52,60 @@ class Series:
         self.dropped = -1  # tick of the newest row that no longer waits here
         self.log: deque[tuple[int, int, bytes]] = deque()
         self._rows = np.empty(2 * window, POINT)
-        self._start = self._end = 0
+        self._start = self._end = 0  # of the window; rows before it are evicted
+        self._newest = (0, 0)  # time and key of the last point
         self._held: deque[tuple[Change | None, NDArray[np.void]]] = deque(maxlen=CHANGES_HELD)
 
     @property
     def points(self) -> NDArray[np.void]:
         """The points, ascending by (time, key)."""
-        return self._rows[max(self._start, self._end - self.window) : self._end]
+        return self._rows[self._start : self._end]
 
     def extends(self, rows: NDArray[np.void]) -> bool:
         """Whether ``rows`` are ascending and newer than all points."""
         times, keys = rows["time"], rows["key"]
         if len(rows) > 1 and bool(np.any(times[1:] < times[:-1])):
             return False
-        if self._start == self._end:
-            return True
-        last = self._rows[self._end - 1]
-        return bool((times[0], keys[0]) > (last["time"], last["key"]))
+        return self._start == self._end or (int(times[0]), int(keys[0])) > self._newest
+
+    def add(self, row: NDArray[np.void], seq: int, time: int, key: int) -> bool:
+        """Take up one point (an array of one row) if it is newer than all; the usual case."""
+        if self._start != self._end and (time, key) <= self._newest:
+            return False
+        if self.state is not State.LOADED or self.queued:
+            self._hold(None, row)
+        if self._end == len(self._rows):
+            self._compact()
+        self._rows[self._end] = row[0]
+        self._end += 1
+        if self._end - self._start > self.window:
+            self._start += 1
+        self.seq, self._newest = seq, (time, key)
+        return True
 
     def append(self, rows: NDArray[np.void]) -> None:
         """Take up new newest points."""
         self._hold(None, rows)
         rows = rows[-self.window :]
         if self._end + len(rows) > len(self._rows):
-            keep = min(self._end - self._start, self.window)
-            first = self._end - keep
-            if first > self._start:
-                self._evicted(self._rows[self._start : first])
-            self._rows[:keep] = self._rows[first : self._end].copy()
-            self._start, self._end = 0, keep
+            self._compact()
         self._rows[self._end : self._end + len(rows)] = rows
         self._end += len(rows)
-        beyond = self._end - self.window
-        if beyond > self._start:
-            self._evicted(self._rows[self._start : beyond])
-            self._start = beyond
+        self._start = max(self._start, self._end - self.window)
         self.seq = max(self.seq, int(rows["seq"].max()))
+        self._newest = (int(rows["time"][-1]), int(rows["key"][-1]))
+
+    def _compact(self) -> None:
+        """Move the window to the front; what lies before it is forgotten."""
+        self.base_seq = self._evicted_seq()
+        points = self.points.copy()
+        self._rows[: len(points)] = points
+        self._start, self._end = 0, len(points)
+
+    def _evicted_seq(self) -> int:
+        """The newest change that is no longer among the points."""
+        evicted = self._rows[: self._start]["seq"]
+        return max(self.base_seq, int(evicted.max())) if len(evicted) else self.base_seq
 
     def change(self, change: Change, row: NDArray[np.void]) -> None:
         """Take up one change of the past (an array of one row)."""
@@ -122,7 +140,7 @@ class Series:
             self.window = window
             self._rows = np.empty(2 * window, POINT)
         self.seq, self.revised_seq = history.seq, history.revised_seq
-        self.base_seq = 0
+        self.base_seq = self._start = self._end = 0
         points = history.points
         if len(points) >= window:
             self.base_seq = max(0, int(points["seq"].min()) - 1)
@@ -142,7 +160,7 @@ class Series:
         """The points a client lacks that has all up to ``since``; None where it needs all."""
         if self.state is not State.LOADED or not self.revised_seq <= since <= self.seq:
             return None
-        if since < self.base_seq:
+        if since < self._evicted_seq():
             return None
         points = self.points
         return points[points["seq"] > since]
@@ -168,10 +186,10 @@ class Series:
         if self.state is not State.LOADED or self.queued:
             self._held.append((change, rows[-self.window :].copy()))
 
-    def _evicted(self, rows: NDArray[np.void]) -> None:
-        self.base_seq = max(self.base_seq, int(rows["seq"].max()))
-
     def _replace(self, points: NDArray[np.void]) -> None:
+        self.base_seq = self._evicted_seq()
         points = points[-self.window :]
         self._start, self._end = 0, len(points)
         self._rows[: len(points)] = points
+        if len(points):
+            self._newest = (int(points["time"][-1]), int(points["key"][-1]))
