@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -25,7 +25,7 @@ TOO_SLOW = 4008
 class Points(Protocol):
     """Where lane B comes from."""
 
-    def frames(self, client: "Client") -> Iterator[str]:
+    def frames(self, client: "Client") -> Iterable[str]:
         """What the client lacks by now: answers, snapshots and one frame of rows."""
         ...
 
@@ -99,13 +99,13 @@ class Client:
                 self._wake.clear()
                 while self._lane_a:
                     await self._send(self._lane_a.popleft())
-                behind = self._behind_ms()
+                now = self._clock_ms()
+                behind = 0 if self._received_now is None else now - self._received_now
                 if behind > BEHIND_CLOSES_MS:
                     self.close(TOO_SLOW, "too slow")
                 elif behind <= BEHIND_PAUSES_MS:
                     for frame in self._points.frames(self):
                         await self._send(frame)
-                now = self._clock_ms()
                 if now - self._sent_at >= HEARTBEAT_MS:
                     await self._send(wire.text(t="hb", now=now))
 
@@ -118,14 +118,9 @@ class Client:
 
     async def _send(self, text: str) -> None:
         self._sent_at = self._sending_since = self._clock_ms()
-        try:
-            await self._websocket.send({"type": "websocket.send", "text": text})
-        finally:
-            self._sending_since = None
-
-    def _behind_ms(self) -> int:
-        """How old the newest moment is that the screen has seen; 0 for one that never says."""
-        return 0 if self._received_now is None else self._clock_ms() - self._received_now
+        await self._websocket.send({"type": "websocket.send", "text": text})
+        self._sending_since = None
 
     def _stuck_ms(self) -> int:
+        """How long a send has made no progress."""
         return 0 if self._sending_since is None else self._clock_ms() - self._sending_since

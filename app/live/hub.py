@@ -1,8 +1,9 @@
 """The fan-out: what the pipeline publishes reaches every screen that shows it."""
 
 import asyncio
+import itertools
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, KeysView, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, KeysView, Sequence
 from typing import Any
 
 import msgspec
@@ -154,15 +155,17 @@ class Live:
             self._shelf.unwatch(stream)
         client.streams.clear()
 
-    def frames(self, client: Client) -> Iterator[str]:
+    def frames(self, client: Client) -> Iterable[str]:
         """What a client lacks by now: answers to its subscriptions, then everybody's news."""
-        if client.answers:
-            yield from self._answers(client)
-        if client.ready_due and not client.answers:
-            client.ready_due = False
-            yield wire.text(t="ready", now=self.now_ms())
-        if client.cursor == self._shelf.tick:
-            return
+        if client.answers or client.ready_due:
+            return itertools.chain(self._answers(client), self._everybodys_news(client))
+        return self._everybodys_news(client)
+
+    def _everybodys_news(self, client: Client) -> Iterable[str]:
+        """Made once for all who show the same and have got the same so far."""
+        tick = self._shelf.tick
+        if client.cursor == tick:
+            return ()
         key = (client.cohort, client.cursor)
         texts = self._frames.get(key)
         if client.fresh:
@@ -170,8 +173,8 @@ class Live:
             client.fresh.clear()
         elif texts is None:
             texts = self._frames[key] = list(self._news(client))
-        client.cursor = self._shelf.tick
-        yield from texts
+        client.cursor = tick
+        return texts
 
     # the clockwork
 
@@ -320,6 +323,9 @@ class Live:
             elif len(missing):
                 yield self._d(list(self._rows.encode(series, missing)))
         client.cohort |= client.streams.keys() & answered
+        if client.ready_due and not client.answers:
+            client.ready_due = False
+            yield wire.text(t="ready", now=self.now_ms())
 
     def _loaded(self, series: Series) -> None:
         for client in self.clients:
