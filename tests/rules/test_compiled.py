@@ -33,6 +33,7 @@ def copy(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_machine_code_is_kept_until_any_source_changes(copy):
     assert hits(copy) == 0
     assert hits(copy) == 1
