@@ -174,5 +174,6 @@ def server_settings(name: str, statement_timeout_s: float) -> dict[str, str]:
         "application_name": name,
         "statement_timeout": str(int(statement_timeout_s * 1000)),
         "timezone": "UTC",
+        "jit": "off",  # it compiles longer than our questions run
         **KEEPALIVE,
     }

@@ -154,7 +154,7 @@ CREATE TABLE point (
 # 4: named by the source, 2: late (app/store/rows.py). Only few rows are in these.
 INDEXES = """
 CREATE INDEX reading_named ON reading (stream, subgroup) WHERE flags & 4 <> 0;
-CREATE INDEX reading_late ON reading (stream, time) WHERE flags & 2 <> 0;
+CREATE INDEX reading_late ON reading (stream, received_at) WHERE flags & 2 <> 0;
 CREATE INDEX point_subgroup ON point (stream, subgroup) WHERE subgroup IS NOT NULL;
 """
 

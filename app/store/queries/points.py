@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from app.store.batch import Revision
 from app.store.connection import Database
 from app.store.copy import decode
-from app.store.queries.readings import SENT, Integers, integers
+from app.store.queries.readings import SENT, Integers, integers, some_streams
 from app.store.rows import POINT
 
 # In the order of POINT, without NULLs, so that all rows are of one width.
@@ -98,13 +98,17 @@ RECENT: Final = f"""
 
 
 async def recent_points(
-    database: Database, limit: int = 64, *, first: int = 0, until: int = 2**31 - 1
+    database: Database, limit: int = 64, *, first: int = 0, until: int | None = None
 ) -> NDArray[np.void]:
     """Each stream's newest points, ascending by stream, time and key.
 
-    Of the streams with ids from ``first``, and below ``until``: with many streams ask in parts.
+    Of the streams with ids from ``first``, and below ``until``.
     """
-    return decode(await database.fetchval(RECENT, first, until, limit), POINT)
+    parts = [
+        decode(await database.fetchval(RECENT, *some, limit), POINT)
+        async for some in some_streams(database, first, until)
+    ]
+    return np.concatenate([np.empty(0, POINT), *parts])
 
 
 COUNT: Final = """

@@ -2,7 +2,7 @@
 
 # ruff: noqa: S608 - the SQL is composed of constants of this package alone
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -22,6 +22,7 @@ NEWEST: Final = np.dtype(
 )
 """Of each stream's newest reading."""
 
+STREAMS_AT_ONCE: Final = 2_000
 MAX_KEY: Final = 2**63 - 1
 
 # In the order of READING, without NULLs, so that all rows are of one width.
@@ -150,13 +151,18 @@ NEWEST_PER_STREAM: Final = f"""
     {SENT} SELECT r.stream, r.time, r.key, r.received_at, r.source
     FROM stream s CROSS JOIN LATERAL (
         SELECT * FROM reading r WHERE r.stream = s.id ORDER BY r.time DESC, r.key DESC LIMIT 1) r
+    WHERE s.id >= $1 AND s.id < $2
     ORDER BY r.stream) x
 """
 
 
 async def newest_per_stream(database: Database) -> NDArray[np.void]:
     """Identity and arrival (NEWEST) of each stream's newest reading, whatever its quality."""
-    return decode(await database.fetchval(NEWEST_PER_STREAM), NEWEST)
+    parts = [
+        decode(await database.fetchval(NEWEST_PER_STREAM, *some), NEWEST)
+        async for some in some_streams(database, 0, None)
+    ]
+    return np.concatenate([np.empty(0, NEWEST), *parts])
 
 
 NEWEST_TIME: Final = """
@@ -173,51 +179,68 @@ async def newest_reading(database: Database, streams: Integers) -> int | None:
 
 
 # Three kinds per stream: the newest readings since its newest point began; those, near the end,
-# of subgroups that have no point, because another subgroup overtook theirs; the late ones of
-# such subgroups, however old.
+# of subgroups that have no point, because another subgroup overtook theirs; the late ones that
+# arrived last, where they are of such subgroups.
 AFTER_LAST_POINT: Final = f"""
     {SENT} SELECT DISTINCT {COLUMNS}
     FROM stream s
-    LEFT JOIN LATERAL (
-        SELECT time, key FROM point
-        WHERE stream = s.id ORDER BY time DESC, key DESC LIMIT 1) p ON true
-    LEFT JOIN LATERAL (
-        SELECT time FROM point
-        WHERE stream = s.id ORDER BY time DESC, key DESC OFFSET 8 LIMIT 1) earlier ON true
+    CROSS JOIN LATERAL (
+        SELECT coalesce((array_agg(time))[1], '-infinity') AS time,
+               coalesce((array_agg(key))[1], -9223372036854775808) AS key,
+               coalesce(min(time), '-infinity') AS earliest,
+               coalesce(array_agg(subgroup) FILTER (WHERE subgroup IS NOT NULL), '{{}}') AS subgroups
+        FROM (SELECT time, key, subgroup FROM point
+              WHERE stream = s.id ORDER BY time DESC, key DESC LIMIT 8) newest) p
     CROSS JOIN LATERAL (
         (SELECT * FROM reading r
-         WHERE r.stream = s.id AND r.time >= coalesce(p.time, '-infinity')
-           AND (r.time, r.key) >= (coalesce(p.time, '-infinity'), coalesce(p.key, 0))
+         WHERE r.stream = s.id AND r.time >= p.time AND (r.time, r.key) >= (p.time, p.key)
          ORDER BY r.time DESC, r.key DESC LIMIT $3)
         UNION ALL
         (SELECT * FROM (
              SELECT * FROM reading r
-             WHERE r.stream = s.id AND r.time >= coalesce(earlier.time, '-infinity')
-               AND r.time <= p.time
+             WHERE cardinality(p.subgroups) > 0
+               AND r.stream = s.id AND r.time >= p.earliest AND r.time <= p.time
              ORDER BY r.time DESC, r.key DESC LIMIT 4 * $3) near
-         WHERE near.subgroup IS NOT NULL AND near.purpose = 0 AND NOT EXISTS (
+         WHERE near.purpose = 0 AND near.subgroup <> ALL (p.subgroups) AND NOT EXISTS (
              SELECT FROM point q WHERE q.stream = s.id AND q.subgroup = near.subgroup))
         UNION ALL
-        (SELECT * FROM reading r
-         WHERE r.stream = s.id AND r.flags & 2 <> 0 AND r.subgroup IS NOT NULL AND r.purpose = 0
-           AND NOT EXISTS (
-             SELECT FROM point q WHERE q.stream = s.id AND q.subgroup = r.subgroup)
-         ORDER BY r.time DESC LIMIT $3)) r
+        (SELECT * FROM (
+             SELECT * FROM reading r WHERE r.stream = s.id AND r.flags & 2 <> 0
+             ORDER BY r.received_at DESC LIMIT $3) late
+         WHERE late.purpose = 0 AND late.subgroup <> ALL (p.subgroups) AND NOT EXISTS (
+             SELECT FROM point q WHERE q.stream = s.id AND q.subgroup = late.subgroup))) r
     WHERE s.id >= $1 AND s.id < $2
     ORDER BY r.stream, r.time, r.key) x
 """
 
 
 async def readings_after_last_point(
-    database: Database, limit: int = 256, *, first: int = 0, until: int = 2**31 - 1
+    database: Database, limit: int = 256, *, first: int = 0, until: int | None = None
 ) -> NDArray[np.void]:
     """What the streams' newest points leave open, ascending by stream, time and key.
 
     That is: up to ``limit`` newest readings since the newest point began, whatever their quality
-    and purpose, and production readings of subgroups that have no point. Of the streams with ids
-    from ``first``, and below ``until``.
+    and purpose, and production readings of subgroups that have no point, near the end or among
+    the ``limit`` late ones that arrived last. Of the streams with ids from ``first``, and below
+    ``until``.
     """
-    return decode(await database.fetchval(AFTER_LAST_POINT, first, until, limit), READING)
+    parts = [
+        decode(await database.fetchval(AFTER_LAST_POINT, *some, limit), READING)
+        async for some in some_streams(database, first, until)
+    ]
+    return np.concatenate([np.empty(0, READING), *parts])
+
+
+LAST_STREAM: Final = "SELECT coalesce(max(id), 0) FROM stream"
+
+
+async def some_streams(
+    database: Database, first: int, until: int | None
+) -> AsyncIterator[tuple[int, int]]:
+    """Ranges of stream ids small enough for one question each."""
+    end = await database.fetchval(LAST_STREAM) + 1 if until is None else until
+    for start in range(first, end, STREAMS_AT_ONCE):
+        yield start, min(start + STREAMS_AT_ONCE, end)
 
 
 REVISIONS: Final = """
