@@ -66,7 +66,7 @@ class Outcome(msgspec.Struct):
     durable: Literal["database", "spool"]
 
 
-class IntakeFull(Exception):  # noqa: N818 - it names what happened
+class IntakeFull(Exception):
     """The intake is full; nothing of the delivery was taken."""
 
     def __init__(self, retry_after_s: float) -> None:

@@ -40,7 +40,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 # The fixtures that stand for servers, and those through which test modules choose one of them.
 NEEDS_SERVERS = {
     "timescale", "embedded", "own_timescale", "own_embedded", "database_url", "start_mosquitto",
-    "nats_mqtt", "mqtt_url", "chromium_path", "broker", "plc", "server", "site", "receiver",
+    "nats_mqtt", "mqtt_url", "chromium_path", "broker", "plc", "server", "site", "receiver", "guarded", "local",
 }  # fmt: skip
 
 

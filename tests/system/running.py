@@ -232,7 +232,7 @@ class Receiver(ThreadingHTTPServer):
 class _Receive(BaseHTTPRequestHandler):
     server: Receiver
 
-    def do_POST(self) -> None:  # noqa: N802 - the library's name
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.posts.append(Posted(self.headers["Idempotency-Key"], json.loads(body)))
         self.send_response(204)
