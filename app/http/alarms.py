@@ -8,7 +8,7 @@ from app import alarm_acts
 from app.alarm_acts import Conflict, Refused
 from app.alarm_step import Step
 from app.http import shapes
-from app.http.characteristics import found
+from app.http.characteristics import CharacteristicId, found
 from app.http.commands import Command, IdempotencyKey, Said, Text, asked, once
 from app.http.current import Current
 from app.http.ports import Row, Service, Unit
@@ -17,7 +17,7 @@ from app.http.times import After, Limit, cursor, parsed, written
 from app.store.batch import Alarm, AlarmState
 
 OPEN = tuple(state for state in get_args(AlarmState) if state != "closed")
-Number = Annotated[int, Path(ge=1, le=2**62)]
+Number = Annotated[int, Path(ge=1, le=2**62, description="Id of the alarm.")]
 
 
 class Act(Command):
@@ -133,7 +133,7 @@ async def list_alarms(
         str | None,
         Query(description="States, comma-separated; `open` is all but closed; default: open"),
     ] = None,
-    characteristic: str | None = None,
+    characteristic: CharacteristicId = None,
     limit: Limit = 100,
     after: After = None,
 ) -> Row:

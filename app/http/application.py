@@ -49,7 +49,7 @@ def create_app(service: Service) -> FastAPI:
     app.state.service = service
     app.state.arrivals = readings.Arrivals(service.clock, lambda: _http_position(service))
     door = Door(service.settings, service.clock)
-    api = APIRouter(prefix=PREFIX)
+    api = APIRouter(prefix=PREFIX, responses=problem.DOCUMENTED)
     for module in (readings, characteristics, series, limits, alarms, lists, site):
         api.include_router(module.routes)
     api.include_router(site.socket)

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 
 from app import apply
 from app.catalog import Characteristic
@@ -13,6 +13,8 @@ from app.http.current import Current
 from app.http.ports import Row, Service, Unit
 from app.http.problem import Problem
 
+Name = Annotated[str, Path(description="Id of the characteristic, or one of its aliases.")]
+CharacteristicId = Annotated[str | None, Query(description="Only of this characteristic.")]
 StreamId = Annotated[
     str | None, Query(description="`id` of a stream; needed where there are several")
 ]
@@ -60,7 +62,7 @@ async def list_characteristics(
     service: Current,
     *,
     station: Annotated[str | None, Query(description="Only below this path.")] = None,
-    retired: bool = False,
+    retired: Annotated[bool, Query(description="Those that were given up too.")] = False,
 ) -> Row:
     """All of them in one page, in the order of their making."""
     entries = sorted(service.catalog.characteristics.values(), key=lambda entry: entry.id)
@@ -93,7 +95,7 @@ async def create(
 
 
 @routes.get("/characteristics/{name}", summary="One characteristic")
-async def get_characteristic(service: Current, name: str) -> Row:
+async def get_characteristic(service: Current, name: Name) -> Row:
     """Its configuration, its streams and the version in force."""
     return shapes.characteristic(found(service, name), service.catalog)
 
@@ -101,7 +103,7 @@ async def get_characteristic(service: Current, name: str) -> Row:
 @routes.put("/characteristics/{name}", summary="Change a characteristic")
 async def change(
     service: Current,
-    name: str,
+    name: Name,
     body: CharacteristicConfig,
     *,
     who: WhoQuery,
@@ -128,7 +130,7 @@ async def change(
 @routes.delete("/characteristics/{name}", summary="Retire a characteristic; its history stays")
 async def retire(
     service: Current,
-    name: str,
+    name: Name,
     *,
     who: WhoQuery,
     reason: ReasonQuery = "",
@@ -160,7 +162,7 @@ async def _changed(
 
 
 @routes.get("/characteristics/{name}/streams", summary="Its streams")
-async def streams(service: Current, name: str) -> Row:
+async def streams(service: Current, name: Name) -> Row:
     """`id` is what `stream=` takes elsewhere."""
     entry = found(service, name)
     numbers = service.catalog.streams_of(entry.id)
@@ -171,7 +173,7 @@ async def streams(service: Current, name: str) -> Row:
 
 
 @routes.get("/characteristics/{name}/versions", summary="Its versions, newest first")
-async def versions(service: Current, name: str) -> Row:
+async def versions(service: Current, name: Name) -> Row:
     """Every point names the version that judged it."""
     rows = service.catalog.versions_of(found(service, name).id)
     return {

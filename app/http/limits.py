@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 from app import limits
 from app.catalog import Characteristic
 from app.http import shapes
-from app.http.characteristics import found, stream_of
+from app.http.characteristics import Name, found, stream_of
 from app.http.commands import Command, IdempotencyKey, Said, Text, asked, once
 from app.http.current import Current
 from app.http.ports import Row, Service, Unit
@@ -23,7 +23,7 @@ MOST = 10_000
 """The most points of a baseline."""
 
 Positive = Annotated[FiniteFloat, Field(gt=0)]
-Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
+Number = Annotated[int, Path(ge=1, le=2**31 - 1, description="Number of the version.")]
 
 
 class Part(BaseModel):
@@ -43,10 +43,12 @@ class Baseline(Part):
     """The points that limits are estimated from."""
 
     start: str | None = None
+    """Measured time of the first; `end` of the last, now unless given."""
     end: str | None = None
     last: Annotated[int, Field(ge=2, le=MOST)] | None = None
     """The newest so many points."""
     excluded: Annotated[list[PointId], Field(max_length=MOST)] = []
+    """Points that count for nothing here, such as those with a known cause."""
     method: str | None = None
     """How sigma is estimated; the chart's default unless said."""
 
@@ -64,6 +66,7 @@ class Given(Part):
     lcl: FiniteFloat | None = None
     ucl: FiniteFloat | None = None
     n: Positive | None = None
+    """What they hold for; the subgroup's size unless given."""
     source: Text | None = None
 
 
@@ -116,7 +119,7 @@ routes = APIRouter(
 
 @routes.post("", status_code=201, summary="Propose limits")
 async def propose(
-    service: Current, name: str, body: Proposal, idempotency_key: IdempotencyKey = None
+    service: Current, name: Name, body: Proposal, idempotency_key: IdempotencyKey = None
 ) -> Row:
     """A new version in state `proposed`: it judges nothing until somebody approves it."""
     entry = found(service, name)
@@ -151,7 +154,7 @@ async def propose(
 @routes.post("/{number}/approve", summary="Approve proposed limits")
 async def approve(
     service: Current,
-    name: str,
+    name: Name,
     number: Number,
     body: Approval,
     idempotency_key: IdempotencyKey = None,
@@ -186,7 +189,7 @@ async def approve(
 @routes.post("/{number}/reject", summary="Reject proposed limits")
 async def reject(
     service: Current,
-    name: str,
+    name: Name,
     number: Number,
     body: Rejection,
     idempotency_key: IdempotencyKey = None,

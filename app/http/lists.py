@@ -1,20 +1,24 @@
 """What the service keeps a list of: quarantine, gaps, parts to be held, sources, who did what."""
 
-from fastapi import APIRouter
+from typing import Annotated
 
-from app.http.characteristics import found
+from fastapi import APIRouter, Path, Query
+
+from app.http.characteristics import CharacteristicId, found
 from app.http.current import Current
 from app.http.ports import Row
 from app.http.problem import Problem
 from app.http.times import After, Limit, cursor, iso, some_iso, written
 from app.metrics import SourceState
 
+SourceId = Annotated[str | None, Query(description="Only of this source.")]
+
 routes = APIRouter(tags=["operation"])
 
 
 @routes.get("/quarantine", summary="What arrived and could not become a reading")
 async def quarantine(
-    service: Current, source: str | None = None, limit: Limit = 100, after: After = None
+    service: Current, source: SourceId = None, limit: Limit = 100, after: After = None
 ) -> Row:
     """Newest first, each with its reason and the first 8 KiB of what was sent."""
     place = cursor(after, 1)
@@ -24,7 +28,7 @@ async def quarantine(
 
 @routes.get("/gaps", summary="Readings known to be missing")
 async def gaps(
-    service: Current, source: str | None = None, limit: Limit = 100, after: After = None
+    service: Current, source: SourceId = None, limit: Limit = 100, after: After = None
 ) -> Row:
     """Newest first: numbers that a source skipped, polls that were skipped."""
     place = cursor(after, 1)
@@ -42,7 +46,10 @@ async def audit(service: Current, limit: Limit = 100, after: After = None) -> Ro
 
 @routes.get("/containments", summary="Parts out of specification, to be held")
 async def containments(
-    service: Current, characteristic: str | None = None, limit: Limit = 100, after: After = None
+    service: Current,
+    characteristic: CharacteristicId = None,
+    limit: Limit = 100,
+    after: After = None,
 ) -> Row:
     """Newest first, each with the limits it broke and the last good time before it."""
     streams = None
@@ -71,7 +78,10 @@ async def sources(service: Current) -> Row:
 
 
 @routes.get("/sources/{name}", summary="One source")
-async def source(service: Current, name: str) -> Row:
+async def source(
+    service: Current,
+    name: Annotated[str, Path(description="Id of the source; `http` is the door.")],
+) -> Row:
     """State, newest reading, clock skew and counters."""
     for state in service.sources():
         if state.status.name == name:

@@ -15,6 +15,28 @@ from app.mistakes import written
 from collectors.reading import IntakeFull
 
 MEDIA_TYPE = "application/problem+json"
+DOCUMENTED: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": "A problem (RFC 9457): `detail` says in one sentence what to do.",
+        "content": {
+            MEDIA_TYPE: {
+                "schema": {
+                    "type": "object",
+                    "required": ["type", "title", "status", "detail"],
+                    "properties": {
+                        "type": {"type": "string"},
+                        "title": {"type": "string"},
+                        "status": {"type": "integer"},
+                        "detail": {"type": "string"},
+                        "errors": {"type": "array", "items": {}},
+                    },
+                }
+            }
+        },
+    }
+}
+"""How the description of the API names every answer that is no success."""
+
 LOG = structlog.get_logger("http")
 
 

@@ -156,7 +156,10 @@ async def post_readings(
     timeout: Annotated[  # noqa: ASYNC109 - a word of the public contract
         str, Query(description='How long to wait for verdicts, such as "500ms".')
     ] = "500ms",
-    idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+    idempotency_key: Annotated[
+        str | None,
+        Header(max_length=200, description="Needed where an item has no time: it names a repeat."),
+    ] = None,
 ) -> Response:
     """Read, hand over, wait until durable, answer."""
     wait = _wait(timeout)

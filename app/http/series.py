@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from app.http import shapes
-from app.http.characteristics import StreamId, found, stream_of
+from app.http.characteristics import Name, StreamId, found, stream_of
 from app.http.current import Current
 from app.http.ports import Row
 from app.http.times import After, Limit, Time, cursor, iso, parsed, written
@@ -34,7 +34,7 @@ routes = APIRouter(prefix="/characteristics/{name}", tags=["characteristics"])
 @routes.get("/points", summary="Points with their stored verdicts", description=POINTS)
 async def points(
     service: Current,
-    name: str,
+    name: Name,
     *,
     stream: StreamId = None,
     start: Time = None,
@@ -64,7 +64,7 @@ async def points(
 @routes.get("/readings", summary="Readings as they were measured", description=READINGS)
 async def readings(
     service: Current,
-    name: str,
+    name: Name,
     *,
     stream: StreamId = None,
     start: Time = None,

@@ -22,7 +22,7 @@ Time = Annotated[
         max_length=64,
     ),
 ]
-Limit = Annotated[int, Query(ge=1, le=10_000)]
+Limit = Annotated[int, Query(ge=1, le=10_000, description="The most items in one answer.")]
 After = Annotated[str | None, Query(description="`next` of the page before", max_length=100)]
 
 
