@@ -7,6 +7,7 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -170,8 +171,15 @@ class EmbeddedPostgres:
             lines = said.read().strip().splitlines()
         if ended.returncode:
             # the first mistake is the cause; what follows it is about cleaning up
-            wrong = [line for line in lines if "error:" in line or "FATAL" in line] or lines[-1:]
+            wrong = [line for line in lines if "error:" in line] or self._logged() or lines[-1:]
             raise EmbeddedFailed(f"{program} failed: {' '.join(wrong[:1])} (see {self.log})")
+
+    def _logged(self) -> list[str]:
+        """Why the server gave up, where it got as far as its own log."""
+        with suppress(OSError):
+            last = self.log.read_text(errors="replace").splitlines()[-20:]
+            return [line.partition("FATAL:")[2].strip() for line in last if "FATAL:" in line][-1:]
+        return []
 
 
 def _installation(made_by: Path) -> Path:

@@ -8,15 +8,12 @@ from functools import partial
 from typing import Any, Final, Literal
 
 import asyncpg
-import structlog
 
 from app.store import partitions, statements, tables
 from app.store.batch import Batch
 from app.store.connection import connect, dial, errors_named, server_settings
 from app.store.errors import AlreadyWriting, StoreLost, StoreRefused
 from app.store.migrate import REVISION
-
-log = structlog.get_logger(__name__)
 
 LOCK: Final = (0x616E646F, 0x6E)  # "ando", "n"
 """The advisory lock that the one writer holds on its writing connection."""

@@ -246,7 +246,7 @@ CREATE TABLE event (
 ) WITH (fillfactor = 80);
 CREATE INDEX event_open ON event (stream) WHERE state = 'open';
 CREATE INDEX event_alarm ON event (alarm) WHERE alarm IS NOT NULL;
-CREATE INDEX event_stream ON event (stream, first_time);
+CREATE INDEX event_stream ON event (stream, last_time);
 
 CREATE TABLE alarm (
     id bigint PRIMARY KEY,

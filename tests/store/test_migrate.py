@@ -1,6 +1,8 @@
 """The tables come to be from nothing and from the step before, once, whoever asks."""
 
 import asyncio
+import re
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -119,3 +121,26 @@ async def test_a_reader_that_may_only_read(database_url):
         await owner.execute("DELETE FROM reading")
     await owner.execute("RESET ROLE; DROP OWNED BY andon_read; DROP ROLE andon_read")
     await owner.close()
+
+
+COLUMNS = """
+    SELECT table_name, column_name FROM information_schema.columns
+    WHERE table_schema = 'public' AND table_name !~ '_(view|default|[0-9]{4}_[0-9]{2})$'
+      AND table_name <> 'alembic_version'
+"""
+
+
+async def test_every_table_is_documented(embedded_url):
+    await migrate(embedded_url)
+    connection = await asyncpg.connect(embedded_url)
+    columns = await connection.fetch(COLUMNS)
+    await connection.close()
+    text = (Path(__file__).parents[2] / "docs" / "database.md").read_text()
+    assert [t for t in sorted({row[0] for row in columns}) if f"`{t}`" not in text] == []
+    described = {
+        word
+        for row in re.findall(r"^\| ([a-z_, ]+) \|", text, re.MULTILINE)
+        for word in row.split(", ")
+    }
+    told = {column for table, column in columns if table in {"reading", "point"}}
+    assert told - described - {"stream", "time", "key"} == set()

@@ -158,6 +158,8 @@ async def test_points_change_and_go_by_identity(store, sql):
     assert_same(after, expected)
     assert_same(await queries.readings_between(store, 1, (0, 0), None, 1), corrected)
     assert await queries.stream_seqs(store) == {1: (15, 15)}
+    assert await queries.revised_seq(store, 1) == 15
+    assert await queries.revised_seq(store, 2) == 0
 
 
 @pytest.mark.parametrize("part", ["changed_points", "withdrawn_points"])
@@ -168,6 +170,33 @@ async def test_a_change_of_a_point_that_is_not_there_is_refused(store, part):
         await store.write(Batch(id=2, at=NOW, **{part: unknown}))
     assert len(await queries.points(store, 1, None, None, 10)) == 3
     assert await store.last_batch() == 1
+
+
+SHY = """
+    CREATE SEQUENCE asked;
+    CREATE FUNCTION shy() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN IF nextval('asked') <= 3 THEN RETURN NULL; END IF; RETURN coalesce(NEW, OLD); END $$;
+    CREATE TRIGGER shy BEFORE UPDATE OR DELETE ON point FOR EACH ROW EXECUTE FUNCTION shy();
+"""
+
+
+@pytest.mark.parametrize("part", ["changed_points", "withdrawn_points"])
+async def test_a_change_that_touches_no_row_at_first_is_tried_again(store, sql, part):
+    """As the first change of rows in a compressed chunk, which only decompresses them."""
+    rows = series(5)
+    await store.write(Batch(id=1, at=NOW, **catalog(), **rows))
+    await sql.execute(SHY)
+    try:
+        changed = rows["points"][:3].copy()
+        changed["statistic"] = 77
+        await store.write(Batch(id=2, at=NOW, **{part: changed}))
+    finally:
+        await sql.execute("DROP FUNCTION shy CASCADE; DROP SEQUENCE asked")
+    left = await queries.points(store, 1, None, None, 10)
+    if part == "changed_points":
+        assert_same(left, np.concatenate([changed, rows["points"][3:]]))
+    else:
+        assert_same(left, rows["points"][3:])
 
 
 async def test_rows_are_replaced_by_their_id(store):

@@ -252,6 +252,11 @@ async def test_lists_continue_where_they_stopped(store):
     assert await queries.containments(store, [2], None, 4) == []
     assert (await queries.standing_events(store))[1] == 24
     assert (await queries.standing_events(store))[2] == 0
+    later = event(26, state="cleared", last_time=at(5), stream=2)
+    await store.write(Batch(id=2, at=NOW, events=[later]))
+    assert await queries.events_since(store, [2], at(5)) == [later]
+    assert await queries.events_since(store, [2], at(6)) == []
+    assert len(await queries.events_since(store, [1, 2], at(6))) == 24
 
 
 async def test_marks_of_delivery(store, sql):

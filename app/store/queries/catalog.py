@@ -38,6 +38,14 @@ async def stream_seqs(database: Database) -> dict[int, tuple[int, int]]:
     return {row["id"]: (row["seq"], row["revised_seq"]) for row in rows}
 
 
+REVISED_SEQ: Final = "SELECT revised_seq FROM stream WHERE id = $1"
+
+
+async def revised_seq(database: Database, stream: int) -> int:
+    """The number of a stream's last change of an old point; 0 when there was none."""
+    return int(await database.fetchval(REVISED_SEQ, stream) or 0)
+
+
 VERSIONS: Final = """
     SELECT id, characteristic, stream, number, state, valid_from, definition, limits, author,
            reason, created_at, approved_by, approved_at
