@@ -8,7 +8,7 @@ import structlog
 
 from app.http.ports import DatabaseAway
 from app.store.batch import Batch
-from app.store.errors import StoreError, StoreLost
+from app.store.errors import SpoolFull, StoreError, StoreLost
 from app.store.spool import Spool
 from collectors.backoff import backoff
 from collectors.reading import Delivery
@@ -47,6 +47,7 @@ class Journal:
         self.aftermath: Callable[[Batch], bytes] = lambda _: b""
         self.returned: Callable[[], Awaitable[None]] = _nothing
         self.last = 0  # the newest batch that is durable
+        self.epoch = 0  # of the database that the batches are for
         self._left = asyncio.Event()
 
     async def commit(self, batch: Batch) -> Durable:
@@ -56,6 +57,7 @@ class Journal:
             StoreRefused, DuplicateKey: the database answered and said no; nothing was kept.
             SpoolFull: the database is away and so is the room on the disk.
         """
+        batch.epoch = self.epoch
         if not self.away:
             try:
                 await self._store.write(batch)
@@ -76,8 +78,15 @@ class Journal:
         self.last = batch.id
         if first:
             # From here on the spool alone tells how things went on.
-            await asyncio.to_thread(self._spool.save_snapshot, self.snapshot(), batch.id)
+            await self._keep_snapshot(batch.id)
         return "spool"
+
+    async def _keep_snapshot(self, last: int) -> None:
+        try:
+            await asyncio.to_thread(self._spool.save_snapshot, self.snapshot(), last)
+        except SpoolFull as error:
+            # The batch is kept all the same; a restart without the database would not judge.
+            log.warning("no snapshot could be kept", error=str(error))
 
     def leave(self) -> None:
         """The database is away."""
@@ -92,6 +101,7 @@ class Journal:
         """
         if self.away:
             raise DatabaseAway
+        batch.epoch = self.epoch
         try:
             await self._store.write(batch)
         except StoreLost as error:

@@ -85,7 +85,9 @@ class Opening:
         service.alarms.restore(alarms, events, ids, standing)
         remains = await records.remains(catalog.newest_stream)
         await asyncio.to_thread(bring_back, service.engine, service.late, catalog, remains)
-        service.facts.epoch_number = service.state.epoch = service.store.epoch
+        service.facts.epoch_number = service.state.epoch = service.journal.epoch = (
+            service.store.epoch
+        )
 
     def forget(self) -> None:
         """Begin with nothing known."""
@@ -135,7 +137,7 @@ class Opening:
             last = batch.id
         service.pipeline.trusted &= last >= service.spool.last_committed()
         service.journal.last = max(last, service.spool.last_committed())
-        service.facts.epoch_number = service.state.epoch
+        service.facts.epoch_number = service.journal.epoch = service.state.epoch
         service.journal.leave()
         log.warning(
             "started without the database", from_batch=last, judging=service.pipeline.trusted

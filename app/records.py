@@ -35,7 +35,6 @@ class Records:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self.seq_of: Callable[[int], int] = lambda _: 0
         self.names: Callable[[], Mapping[int, str]] = dict  # sources by number
         self.stream_names: Callable[[int], str] = str
         self.away: Callable[[], bool] = lambda: False
@@ -165,14 +164,13 @@ class Records:
         """The newest ``window`` points as stored."""
         if self.away():
             raise HistoryAway
-        seq = self.seq_of(stream)
         try:
             points = await queries.newest_points(self._store, stream, window)
-            revised = (await queries.stream_seqs(self._store)).get(stream, (0, 0))[1]
+            revised = await queries.revised_seq(self._store, stream)
         except StoreLost as error:
             raise HistoryAway from error
         stored = int(points["seq"].max(initial=0))
-        return History(max(stored, min(seq, stored)), revised, points)
+        return History(max(stored, revised), revised, points)
 
     # people and programs
 

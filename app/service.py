@@ -109,7 +109,6 @@ class Service:
         self.records.away = lambda: journal.away
         self.records.names = lambda: {one.id: one.name for one in self.catalog.sources.values()}
         self.records.stream_names = lambda number: self.catalog.streams[number].name
-        self.records.seq_of = lambda stream: int(self.engine.integers[stream, loop.SEQ])
         journal.snapshot = self.state.snapshot
         journal.aftermath = self.state.aftermath
 
