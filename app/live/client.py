@@ -1,14 +1,15 @@
-"""One connected screen: two lanes, and the one task that sends from them."""
+"""One connected screen: two lanes, and what is sent from them."""
 
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from app.live import wire
+from app.live.outlet import Outlet
 
 LANE_A_WAITING = 10_000
 BEHIND_PAUSES_MS = 3_000
@@ -44,6 +45,11 @@ class Client:
         self.faults = 0
         self.closing: tuple[int, str] | None = None
         self._websocket = websocket
+        self._outlet = Outlet(websocket.send)
+        self._turn: Iterator[str] = iter(())  # what is left to send of this turn
+        self._unfinished = False  # one message of the turn is on its way
+        self._resting = False  # the task waits for something to do
+        self._failed: Exception | None = None  # what sending in its place raised
         self._points = points
         self._clock_ms = clock_ms
         self._lane_a: deque[str] = deque()
@@ -62,10 +68,10 @@ class Client:
         self._wake.set()
 
     def tick(self, number: int) -> None:
-        """Wake the sender when it is this client's turn."""
+        """Send what is due when it is this client's turn, as far as that needs no waiting."""
         if self._stuck_ms() > BEHIND_CLOSES_MS:
             self.close(TOO_SLOW, "too slow")
-        elif number % self.every == 0:
+        elif number % self.every == 0 and not (self._resting and self._send_at_once()):
             self._wake.set()
 
     def subscribed(self) -> None:
@@ -92,22 +98,23 @@ class Client:
         await self._ended.wait()
 
     async def send_all(self) -> None:
-        """Send from both lanes until the connection is lost or to be closed."""
-        with contextlib.suppress(WebSocketDisconnect):
+        """Send what ``tick`` could not, until the connection is lost or to be closed."""
+        try:
             while self.closing is None:
+                self._resting = True
                 await self._wake.wait()
+                self._resting = False
                 self._wake.clear()
-                while self._lane_a:
-                    await self._send(self._lane_a.popleft())
-                now = self._clock_ms()
-                behind = 0 if self._received_now is None else now - self._received_now
-                if behind > BEHIND_CLOSES_MS:
-                    self.close(TOO_SLOW, "too slow")
-                elif behind <= BEHIND_PAUSES_MS:
-                    for frame in self._points.frames(self):
-                        await self._send(frame)
-                if now - self._sent_at >= HEARTBEAT_MS:
-                    await self._send(wire.text(t="hb", now=now))
+                if self._failed is not None:
+                    raise self._failed
+                await self._finish_sending()
+                while not self._send_turn():
+                    await self._finish_sending()
+        except WebSocketDisconnect:
+            pass
+        finally:
+            self._resting = False
+            self._outlet.drop()
 
     async def finish(self) -> None:
         """Say goodbye, where the other side still listens."""
@@ -116,10 +123,44 @@ class Client:
             async with asyncio.timeout(1):
                 await self._websocket.close(code, reason)
 
-    async def _send(self, text: str) -> None:
-        self._sent_at = self._sending_since = self._clock_ms()
-        await self._websocket.send({"type": "websocket.send", "text": text})
+    def _send_at_once(self) -> bool:
+        """Send what is due in place of the task; False where the task has to go on."""
+        if self._wake.is_set():
+            return False
+        try:
+            return self._send_turn()
+        except Exception as error:  # noqa: BLE001 - the task's to raise, not the other screens'
+            self._failed = error
+            return False
+
+    def _send_turn(self) -> bool:
+        """Go on with this turn, or have the next; False where a message has to be waited for."""
+        if not self._unfinished:
+            self._turn = self._due()
+        for text in self._turn:
+            self._sent_at = self._sending_since = self._clock_ms()
+            self._unfinished = not self._outlet.start(text)
+            if self._unfinished:
+                return False
         self._sending_since = None
+        return True
+
+    async def _finish_sending(self) -> None:
+        await self._outlet.finish()
+        self._sending_since = None
+
+    def _due(self) -> Iterator[str]:
+        """What is to be sent now, from both lanes."""
+        while self._lane_a:
+            yield self._lane_a.popleft()
+        now = self._clock_ms()
+        behind = 0 if self._received_now is None else now - self._received_now
+        if behind > BEHIND_CLOSES_MS:
+            self.close(TOO_SLOW, "too slow")
+        elif behind <= BEHIND_PAUSES_MS:
+            yield from self._points.frames(self)
+        if now - self._sent_at >= HEARTBEAT_MS:
+            yield wire.text(t="hb", now=now)
 
     def _stuck_ms(self) -> int:
         """How long a send has made no progress."""
