@@ -80,12 +80,33 @@ class MqttCollector:
         """
         inbox = Inbox(self.name, self.counters)
         async with self._session(inbox) as opened:
-            left_over = [topic for topic in self._known_filters if topic not in self._filters]
+            # The broker's answer may stand behind a whole session's messages, and those behind
+            # our acknowledgements: who waits for the answer before reading may wait forever.
+            subscribing = asyncio.create_task(
+                self._subscribe(opened, inbox, connected), name=f"mqtt subscribe {self.name}"
+            )
+            try:
+                await self._read(opened, inbox, emit)
+            finally:
+                subscribing.cancel()
+                await asyncio.gather(subscribing, return_exceptions=True)
+
+    async def _subscribe(
+        self, opened: Session, inbox: Inbox, connected: Callable[[], None]
+    ) -> None:
+        left_over = [topic for topic in self._known_filters if topic not in self._filters]
+        as_before = opened.resumed and all(topic in self._known_filters for topic in self._filters)
+        if as_before:
+            connected()
+        try:
             if left_over and opened.resumed:
                 await opened.unsubscribe(left_over)
             await opened.subscribe(self._filters)
+        except Exception as error:  # noqa: BLE001 - whoever reads gets it, whatever it is
+            inbox.close(error)
+            return
+        if not as_before:
             connected()
-            await self._read(opened, inbox, emit)
 
     @asynccontextmanager
     async def _session(self, inbox: Inbox) -> AsyncIterator[Session]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -79,7 +80,10 @@ class Session:
             )
             for topic, qos in filters.items()
         ]
-        answers = await self._client.subscribe(wanted)  # type: ignore[arg-type]
+        answers = await self._client.subscribe(
+            wanted,  # type: ignore[arg-type]
+            timeout=self._patience(),
+        )
         for topic, answer in zip(filters, answers, strict=True):
             code: Any = getattr(answer, "value", answer)
             if code >= REFUSED:
@@ -87,7 +91,11 @@ class Session:
 
     async def unsubscribe(self, filters: Sequence[str]) -> None:
         """End subscriptions that an earlier configuration left in the session."""
-        await self._client.unsubscribe(list(filters))
+        await self._client.unsubscribe(list(filters), timeout=self._patience())
+
+    def _patience(self) -> float:
+        """An answer may stand behind all that a session has kept; a dead broker misses its pings."""
+        return math.inf if self.resumed else ANSWER_TIMEOUT_S
 
     def acknowledge(self, mids: Sequence[int]) -> None:
         """Send PUBACKs; on a dead connection nothing happens and the broker sends again."""
