@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -21,7 +21,7 @@ from app.late import Changes, LateReadings
 from app.store.batch import Alarm, Batch, GapRow, Quarantined
 from app.store.errors import DuplicateKey, SpoolFull, StoreLost, StoreRefused
 from app.store.rows import POINT, PointFlag, ReadingFlag
-from collectors.reading import Delivery, Outcome, Reading
+from collectors.reading import Delivery, Outcome, Reading, Reject
 from rules import stream as loop
 from rules.limits import TRIAL_POINTS
 
@@ -120,6 +120,7 @@ class Pipeline:
         self._lock = lock
         self._clock = clock
         self.traits: dict[str, SourceTraits] = {}
+        self.measured: Callable[[], Mapping[str, SourceTraits]] = lambda: self.traits
         self.numbers = Numbers()
         self.batch_max = 10_000
         self.trusted = True  # False: the engine's state may lack committed readings
@@ -164,10 +165,30 @@ class Pipeline:
             for one in waiting:
                 await self._serve([one])
             return
-        log.error(
-            "the database refused a delivery", source=waiting[0].delivery.source, error=str(error)
+        one = waiting[0]
+        reason = f"the database refused it: {error}"
+        log.error("a delivery goes to the quarantine", source=one.delivery.source, reason=reason)
+        delivery = one.delivery
+        instead = Delivery(
+            delivery.source,
+            delivery.received_at,
+            [],
+            delivery.rejects
+            + [
+                Reject(reason, msgspec.json.encode(reading), index, reading.characteristic)
+                for index, reading in enumerate(delivery.readings)
+            ],
+            delivery.gaps,
+            delivery.position,
         )
-        _fail(waiting, error)
+        try:
+            _, durable = await self.deliver([instead])
+        except (StoreRefused, SpoolFull) as again:
+            _fail(waiting, again)
+            return
+        if not one.receipt.done():
+            refused = [(index, reason) for index in range(len(delivery.readings))]
+            one.receipt.set_result(JudgedOutcome(0, 0, refused, durable))
 
     async def deliver(self, deliveries: list[Delivery]) -> tuple[Prepared, Durable]:
         """Judge deliveries and make them durable; the caller sees to it that it is alone."""
@@ -195,6 +216,7 @@ class Pipeline:
 
     async def _prepare(self, deliveries: list[Delivery], *, look_everything_up: bool) -> Prepared:
         """Admit, sort out and judge; the state has moved on when this returns."""
+        self.traits.update(self.measured())  # clocks run on, and so does what is known of them
         total = sum(len(delivery.readings) for delivery in deliveries)
         if total > LARGE:
             admitted = await asyncio.to_thread(admit, deliveries, self._catalog, self.traits)
@@ -367,14 +389,18 @@ class Pipeline:
                     )
                 )
 
+    def _skews(self) -> dict[int, int]:
+        """By source, its clock minus ours."""
+        return {known.id: known.skew for known in self.traits.values() if known.skew}
+
     async def _judged(self, batch: Batch, changes: list[Changes]) -> Judged:
         """What the alarms need to know of this batch."""
         judged = Judged(
             describe=self.describe,
             points=batch.points,
-            page_age_us=_ages_of_points(batch),
+            page_age_us=_ages_of_points(batch, self._skews()),
             readings=batch.readings,
-            reading_age_us=_ages(batch.readings),
+            reading_age_us=_ages(batch.readings, self._skews()),
         )
         if not changes:
             return judged
@@ -463,14 +489,16 @@ def _joined(parts: list[NDArray[np.void]]) -> NDArray[np.void]:
     return np.concatenate(parts) if parts else np.empty(0, POINT)
 
 
-def _ages(rows: NDArray[np.void]) -> NDArray[np.int64]:
-    """How old readings were when they arrived."""
+def _ages(rows: NDArray[np.void], skews: Mapping[int, int]) -> NDArray[np.int64]:
+    """How old readings were when they arrived, by a clock as good as ours."""
     ages: NDArray[np.int64] = rows["received_at"] - rows["time"]
+    for source, skew in skews.items():
+        ages[rows["source"] == source] += skew
     ages[(rows["flags"] & ReadingFlag.HISTORICAL) != 0] = NEVER
     return ages
 
 
-def _ages_of_points(batch: Batch) -> NDArray[np.int64]:
+def _ages_of_points(batch: Batch, skews: Mapping[int, int]) -> NDArray[np.int64]:
     """How old the newest reading of each point was when it arrived."""
     points, readings = batch.points, batch.readings
     newest: dict[tuple[int, int], int] = {}
@@ -481,7 +509,7 @@ def _ages_of_points(batch: Batch) -> NDArray[np.int64]:
     if not len(violating):
         return ages
     concerned = np.isin(readings["stream"], points["stream"][violating])
-    of_readings = _ages(readings)
+    of_readings = _ages(readings, skews)
     for i in np.flatnonzero(concerned).tolist():
         stream, number = int(readings["stream"][i]), int(readings["subgroup"][i])
         if number != loop.NONE:

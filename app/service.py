@@ -213,6 +213,7 @@ class Service:
             [KINDS[one["kind"]].config.model_validate(one) for one in plant.get("sources", ())]
         )
         self.pipeline.traits = self.sources_running.traits()
+        self.pipeline.measured = self.sources_running.traits
 
     @property
     def plant(self) -> PlantSection:
