@@ -28,7 +28,7 @@ LOCK_EVERY_S: Final = 0.1
 Written = Literal["written", "already"]
 
 TAKE_TURN: Final = """
-    UPDATE writer SET last_batch = $1 WHERE last_batch = $1 - 1 AND ($2 = 0 OR epoch = $2)
+    UPDATE writer SET last_batch = $1 WHERE last_batch = $1 - 1 AND ($2::bigint = 0 OR epoch = $2)
 """
 
 WRITER: Final = "SELECT epoch, last_batch FROM writer"

@@ -53,7 +53,7 @@ DELETE_POINTS: Final = """
 QUIET: Final = """
     WITH turn AS (
         UPDATE writer SET last_batch = $1
-        WHERE last_batch = $1 - 1 AND ($2 = 0 OR epoch = $2) RETURNING last_batch
+        WHERE last_batch = $1 - 1 AND ($2::bigint = 0 OR epoch = $2) RETURNING last_batch
     ), readings AS (
         INSERT INTO reading (stream, time, key, value, size, quality, purpose, spec, flags,
                              subgroup, context, source, received_at, batch)
