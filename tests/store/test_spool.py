@@ -165,7 +165,9 @@ def test_a_kill_at_any_moment_leaves_every_batch_that_was_kept(tmp_path, after):
     child = run(FILL, tmp_path, 50)
     kept = [int(child.stdout.readline()) for _ in range(after)]
     child.send_signal(signal.SIGKILL)
-    kept += [int(line) for line in child.communicate(timeout=30)[0].split()]
+    # not communicate(): it does not see what readline() has already taken from the pipe
+    kept += [int(line) for line in child.stdout.read().split()]
+    child.wait(30)
     spool = Spool(tmp_path)
     spool.open()
     found = drained(spool)
