@@ -250,3 +250,15 @@ def chromium() -> str:
         if found := shutil.which(name):
             return found
     return _program("chromium", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
+
+
+def last_words(child: "subprocess.Popen[str]") -> list[str]:
+    """The rest of what a child said before it ended.
+
+    ``communicate`` would not see what an earlier ``readline`` has already taken from the pipe.
+    """
+    assert child.stdout is not None
+    with child.stdout:
+        said = child.stdout.read().split()
+    child.wait(30)
+    return said

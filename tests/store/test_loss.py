@@ -16,6 +16,7 @@ from app.store.batch import Batch
 from app.store.errors import StoreLost
 from app.store.migrate import migrate
 from app.store.postgres import Reader, Store
+from tests.servers import last_words
 from tests.store.builders import NOW, catalog, everything, series
 
 ROOT = Path(__file__).parents[2]
@@ -154,7 +155,7 @@ async def test_a_killed_writer_leaves_whole_batches_and_every_acknowledged_one(u
         acknowledged = int(await asyncio.to_thread(child.stdout.readline))
         await asyncio.sleep(0.01 + 0.017 * attempt)  # somewhere within one of the next batches
         child.send_signal(signal.SIGKILL)
-        said = (await asyncio.to_thread(child.communicate))[0].split()
+        said = await asyncio.to_thread(last_words, child)
         acknowledged = int(said[-1]) if said else acknowledged
         await store.open()
         last = await store.last_batch()
@@ -173,4 +174,4 @@ async def test_a_writer_that_was_killed_makes_room_for_the_next(url):
     await store.open()
     assert await store.last_batch() >= 1
     await store.close()
-    await asyncio.to_thread(child.communicate)
+    await asyncio.to_thread(last_words, child)

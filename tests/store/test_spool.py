@@ -17,6 +17,7 @@ from app.store.batch import Batch
 from app.store.errors import AlreadyWriting, SpoolBroken, SpoolFull
 from app.store.packing import pack
 from app.store.spool import Snapshot, Spool
+from tests.servers import last_words
 from tests.store.builders import NOW, SECOND, everything, series
 from tests.store.test_packing import assert_same_batch
 
@@ -165,9 +166,7 @@ def test_a_kill_at_any_moment_leaves_every_batch_that_was_kept(tmp_path, after):
     child = run(FILL, tmp_path, 50)
     kept = [int(child.stdout.readline()) for _ in range(after)]
     child.send_signal(signal.SIGKILL)
-    # not communicate(): it does not see what readline() has already taken from the pipe
-    kept += [int(line) for line in child.stdout.read().split()]
-    child.wait(30)
+    kept += map(int, last_words(child))
     spool = Spool(tmp_path)
     spool.open()
     found = drained(spool)
@@ -182,7 +181,7 @@ def test_a_torn_last_write_costs_only_what_was_not_acknowledged(tmp_path):
     for _ in range(10):
         child.stdout.readline()
     child.send_signal(signal.SIGKILL)
-    kept = 10 + len(child.communicate(timeout=30)[0].split())
+    kept = 10 + len(last_words(child))
     journal = tmp_path / "spool.sqlite-wal"
     size = journal.stat().st_size
     os.truncate(journal, size - 3000)
