@@ -19,6 +19,7 @@ from rich.table import Table
 import benchmarks
 from benchmarks.row import Row
 
+WIDTH = 140  # of the table where no terminal has one
 RESULT = Path(__file__).resolve().parent.parent / "build" / "bench.json"
 
 
@@ -56,6 +57,8 @@ def table(rows: list[Row]) -> Table:
 def main() -> int:
     """Run those that are named, or all of them."""
     console = Console()
+    if not console.is_terminal:
+        console.width = WIDTH
     every = found()
     if unknown := set(sys.argv[1:]) - set(every):
         console.print(f"no benchmark {', '.join(sorted(unknown))}: there are {', '.join(every)}")

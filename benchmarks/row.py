@@ -13,7 +13,7 @@ class Row:
     """One measured number, with the peer it is measured against in the same run."""
 
     name: str
-    value: float
+    value: float | None  # None: it could not be measured here, `peer` says why
     unit: str
     peer: str = ""  # what it is compared with
     peer_value: float | None = None
@@ -28,6 +28,8 @@ class Row:
         if self.limit is None:
             return None
         compared = self.value if self.ratio is None else self.ratio
+        if compared is None:
+            return None
         return compared <= self.limit if self.limit_is == "<=" else compared >= self.limit
 
 

@@ -55,7 +55,14 @@ def shortest_all(values: Sequence[float]) -> list[float]:
     exact = single.astype(np.float64)
     size = np.abs(exact)
     easy = (size >= LEAST) & (size < MOST) | (size == 0.0)
-    if not easy.all():
+    if easy.all():
+        # Nearly all that is measured has seven digits at most.
+        scale = SCALES[0][np.searchsorted(DECADES, size, side="right")]
+        found = np.rint(exact * scale) / scale
+        if (found.astype(np.float32) == single).all():
+            plain: list[float] = found.tolist()
+            return plain
+    else:
         exact[~easy] = size[~easy] = 0.0
     scale = SCALES[:, np.searchsorted(DECADES, size, side="right")]
     seven, eight, nine = candidate = np.rint(exact * scale) / scale
@@ -110,18 +117,30 @@ class Layout:
             (slot, field.bit or 0) for slot, field in enumerate(fields) if field.type == "bit"
         ]
 
+    @property
+    def float32(self) -> list[int]:
+        """Which of the fields are float32."""
+        return self._float32
+
     def values(self, registers: Sequence[int]) -> list[Value]:
         """The fields' values, in the order in which the fields were given."""
+        found = self.unpacked(registers)
+        if self._all_float32:
+            return shortest_all(found)  # type: ignore[arg-type,return-value]
+        for slot, value in zip(
+            self._float32,
+            shortest_all([found[slot] for slot in self._float32]),  # type: ignore[misc]
+            strict=True,
+        ):
+            found[slot] = value
+        return found
+
+    def unpacked(self, registers: Sequence[int]) -> list[Value]:
+        """The same, but each float32 is the double it stands for, not yet its shortest decimal."""
         image = self._image.pack(*registers)
         found = list(self._unpack(image if self._gather is None else bytes(self._gather(image))))
         if self._sorted is not None:
             found = [found[place] for place in self._sorted]
-        if self._all_float32:
-            return shortest_all(found)  # type: ignore[return-value]
-        for slot, value in zip(
-            self._float32, shortest_all([found[slot] for slot in self._float32]), strict=True
-        ):
-            found[slot] = value
         for slot, length in self._strings:
             found[slot] = text(found[slot][:length])
         for slot, bit in self._bits:

@@ -3,11 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from struct import unpack_from
 from typing import NamedTuple, Self
 
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 from pymodbus.pdu import ModbusPDU
+from pymodbus.pdu.register_message import ReadHoldingRegistersResponse
 
 from collectors.modbus.config import ModbusConfig, Table
 from collectors.modbus.plan import Span
@@ -39,6 +41,26 @@ class Refused(NamedTuple):
         return MEANING.get(self.code, "it gives no reason that the standard knows")
 
 
+class Holding(ReadHoldingRegistersResponse):
+    """Takes its registers out of the answer at once, not one by one."""
+
+    def decode(self, data: bytes) -> None:
+        """Take in the answer behind its function code."""
+        if data[0] >= len(data):
+            super().decode(data)  # says what is wrong
+        self.registers = unpack_from(f">{data[0] // 2}H", data, 1)
+
+    def __str__(self) -> str:
+        """Name it; pymodbus asks for this with every answer, whether it logs or not."""
+        return type(self).__name__
+
+
+class Input(Holding):
+    """The same for input registers."""
+
+    function_code = 4
+
+
 class Device:
     """A connection to one device or gateway; reads blocks, one after the other."""
 
@@ -54,6 +76,8 @@ class Device:
             reconnect_delay=0,
             trace_packet=_whole_answers,
         )
+        self._client.register(Holding)
+        self._client.register(Input)
         read: dict[Table, Callable[..., Awaitable[ModbusPDU]]] = {
             "holding": self._client.read_holding_registers,
             "input": self._client.read_input_registers,

@@ -1,6 +1,8 @@
 """Which requests read all registers of a device: as few as can be, and what belongs together in one."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left
+from collections import ChainMap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from collectors.modbus.config import (
@@ -50,6 +52,10 @@ class Place(NamedTuple):
         return Span(self.device, self.table, start, start + width(self.field.type))
 
 
+Name = tuple[Place, int | None] | int
+"""What is read alike: a part counter with its period, or one polled register's number."""
+
+
 class Block(NamedTuple):
     """One request and the slots that its answer fills."""
 
@@ -65,9 +71,19 @@ class Block(NamedTuple):
 
     def values(self, answer: Sequence[int] | Sequence[bool]) -> list[Value]:
         """The values of its places in an answer."""
-        if self.layout is None:
-            return [bool(answer[place.field.address - self.span.start]) for place in self.places]
-        return self.layout.values(answer)
+        return self._bits(answer) if self.layout is None else self.layout.values(answer)
+
+    def unpacked(self, answer: Sequence[int] | Sequence[bool]) -> list[Value]:
+        """The same, but with each float32 as it is, not as its shortest decimal."""
+        return self._bits(answer) if self.layout is None else self.layout.unpacked(answer)
+
+    @property
+    def float32(self) -> list[int]:
+        """The slots of its float32 values."""
+        return [] if self.layout is None else [self.first_slot + n for n in self.layout.float32]
+
+    def _bits(self, answer: Sequence[int] | Sequence[bool]) -> list[Value]:
+        return [bool(answer[place.field.address - self.span.start]) for place in self.places]
 
 
 class Member(NamedTuple):
@@ -128,37 +144,65 @@ def cover(spans: Iterable[Span], limits: Limits) -> list[Span]:
 def plan(config: ModbusConfig) -> Plan:
     """Plan the requests of a source."""
     limits = Limits(config.registers_max, config.bits_max, config.gap)
-    grouped: dict[tuple[Place, int | None] | int, list[Register]] = {}
+    grouped: dict[Name, list[Register]] = {}
     for index, register in enumerate(config.registers):
         trigger = _trigger(register)
         grouped.setdefault(index if trigger is None else trigger, []).append(register)
-    polled: list[Place] = []  # what every poll reads
+    polled: list[tuple[Place, Span]] = []  # what every poll reads, and what holds it
     indivisible: list[Span] = []
-    apart: dict[tuple[Place, int | None] | int, list[Place]] = {}
+    together: dict[Name, Span] = {}  # what is read in one request
+    apart: dict[Name, list[Place]] = {}
     for name, registers in grouped.items():
         places = [_place(register, word) for register in registers for _, word in register.words()]
         whole = cover((place.span for place in places), limits)
-        if len(whole) == 1 or isinstance(name, int):
-            polled += places
+        if len(whole) == 1 and len(places) > 1:
+            polled += [(place, whole[0]) for place in places]
+            indivisible += whole
+            together[name] = whole[0]
+        elif len(whole) == 1 or isinstance(name, int):
+            polled += [(place, place.span) for place in places]
             indivisible += whole
         else:
             counter = name[0]
-            polled.append(counter)
+            polled.append((counter, counter.span))
             indivisible.append(counter.span)
             apart[name] = [place for place in places if place != counter]
-    blocks = _blocks(polled, cover(indivisible, limits), 0)
+    spans = cover(indivisible, limits)
+    blocks = _blocks(polled, spans, 0)
     count = len(blocks)
-    own: dict[tuple[Place, int | None] | int, range] = {}
+    shared = _slots(blocks, range(count))
+    holds = _Holders(spans)
+    own: dict[Name, range] = {name: holds.first(span) for name, span in together.items()}
     for name, places in apart.items():
         first_slot = blocks[-1].slots.stop
         spans = cover((place.span for place in places), limits)
         own[name] = range(len(blocks), len(blocks) + len(spans))
-        blocks += _blocks(places, spans, first_slot)
+        blocks += _blocks([(place, place.span) for place in places], spans, first_slot)
     groups = [
-        _group(name, registers, blocks, count, own.get(name, range(0)))
+        _group(
+            name,
+            registers,
+            ChainMap(_slots(blocks, own.get(name, ())), shared),  # its own blocks' before others'
+            own[name] if name in apart else range(0),
+        )
         for name, registers in grouped.items()
     ]
     return Plan(tuple(blocks), count, tuple(_joined(groups)))
+
+
+class _Holders:
+    """Finds the first of some requests, as cover() gives them, that reads a span whole."""
+
+    def __init__(self, spans: Sequence[Span]) -> None:
+        self._spans = spans
+        # Starts and ends ascend both: of those that do not end too early this one begins first.
+        self._ends = [(span.device, span.table, span.end) for span in spans]
+
+    def first(self, inner: Span) -> range:
+        """Its number; none where none does."""
+        number = bisect_left(self._ends, (inner.device, inner.table, inner.end))
+        held = number < len(self._spans) and _holds(self._spans[number], inner)
+        return range(number, number + held)
 
 
 def _joined(groups: Iterable[Group]) -> Iterator[Group]:
@@ -184,17 +228,22 @@ def _trigger(register: Register) -> tuple[Place, int | None] | None:
     return _place(register, register.trigger), register.trigger.period()
 
 
-def _blocks(places: Iterable[Place], spans: Iterable[Span], first_slot: int) -> list[Block]:
-    wanted = list(dict.fromkeys(places))
+def _blocks(
+    places: Iterable[tuple[Place, Span]], spans: Sequence[Span], first_slot: int
+) -> list[Block]:
+    """The requests with the places that each fills, every one in the first that holds its span."""
+    holds = _Holders(spans)
+    held: list[dict[Place, None]] = [{} for _ in spans]
+    for place, span in places:
+        for number in holds.first(span):
+            held[number][place] = None
     blocks: list[Block] = []
-    for span in spans:
-        inside = tuple(place for place in wanted if _holds(span, place.span))
-        wanted = [place for place in wanted if not _holds(span, place.span)]
+    for span, inside in zip(spans, held, strict=True):
         layout = None
         if span.table in ("holding", "input"):
             fields = [place.field for place in inside]
             layout = Layout(span.start, span.end - span.start, fields)
-        blocks.append(Block(span, inside, first_slot, layout))
+        blocks.append(Block(span, tuple(inside), first_slot, layout))
         first_slot += len(inside)
     return blocks
 
@@ -203,19 +252,22 @@ def _holds(outer: Span, inner: Span) -> bool:
     return outer[:2] == inner[:2] and outer.start <= inner.start and inner.end <= outer.end
 
 
+def _slots(blocks: Sequence[Block], numbers: Iterable[int]) -> dict[Place, tuple[int, int]]:
+    """Where these blocks put each place: block, slot."""
+    return {
+        place: (number, slot)
+        for number in numbers
+        for slot, place in enumerate(blocks[number].places, blocks[number].first_slot)
+    }
+
+
 def _group(
-    name: tuple[Place, int | None] | int,
+    name: Name,
     registers: Sequence[Register],
-    blocks: Sequence[Block],
-    polled: int,
+    slots: Mapping[Place, tuple[int, int]],
     apart: range,
 ) -> Group:
     counter = None if isinstance(name, int) else name
-    slots: dict[Place, tuple[int, int]] = {}  # block, slot; its own blocks before shared ones
-    for number in (*range(polled), *apart):
-        block = blocks[number]
-        for slot, place in enumerate(block.places, block.first_slot):
-            slots[place] = (number, slot)
     members: list[Member] = []
     used: set[int] = set()
     for register in registers:
@@ -245,7 +297,7 @@ def _group(
             )
         )
     if counter is None:
-        needed = tuple(sorted(number for number in used if number < polled))
+        needed = tuple(sorted(number for number in used if number not in apart))
         return Group(None, None, None, tuple(members), needed, (), None)
     number, trigger = slots[counter[0]]
     used.add(number)
@@ -255,7 +307,7 @@ def _group(
         f"{device}/{table}/{field.address}",
         counter[1],
         tuple(members),
-        tuple(sorted(number for number in used if number < polled)),
+        tuple(sorted(number for number in used if number not in apart)),
         tuple(apart),
-        _blocks([counter[0]], [counter[0].span], trigger)[0] if apart else None,
+        _blocks([(counter[0], counter[0].span)], [counter[0].span], trigger)[0] if apart else None,
     )
