@@ -9,6 +9,7 @@ from typing import Protocol
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from app.live import wire
+from app.live.frames import EXTENSION
 from app.live.outlet import Outlet
 
 LANE_A_WAITING = 10_000
@@ -45,7 +46,8 @@ class Client:
         self.faults = 0
         self.closing: tuple[int, str] | None = None
         self._websocket = websocket
-        self._outlet = Outlet(websocket.send)
+        frames = websocket.scope.get("extensions", {}).get(EXTENSION)
+        self._outlet = Outlet(websocket.send, frames)
         self._turn: Iterator[str] = iter(())  # what is left to send of this turn
         self._unfinished = False  # one message of the turn is on its way
         self._resting = False  # the task waits for something to do
@@ -54,7 +56,7 @@ class Client:
         self._clock_ms = clock_ms
         self._lane_a: deque[str] = deque()
         self._wake = asyncio.Event()
-        self._sent_at = clock_ms()
+        self._sent_at = self._now = clock_ms()
         self._sending_since: int | None = None
         self._received_now: int | None = None
         self._ended = asyncio.Event()
@@ -67,11 +69,12 @@ class Client:
         self._lane_a.append(message)
         self._wake.set()
 
-    def tick(self, number: int) -> None:
+    def tick(self, number: int, now: int) -> None:
         """Send what is due when it is this client's turn, as far as that needs no waiting."""
-        if self._stuck_ms() > BEHIND_CLOSES_MS:
+        since = self._sending_since
+        if since is not None and now - since > BEHIND_CLOSES_MS:
             self.close(TOO_SLOW, "too slow")
-        elif number % self.every == 0 and not (self._resting and self._send_at_once()):
+        elif number % self.every == 0 and not (self._resting and self._send_at_once(now)):
             self._wake.set()
 
     def subscribed(self) -> None:
@@ -108,7 +111,7 @@ class Client:
                 if self._failed is not None:
                     raise self._failed
                 await self._finish_sending()
-                while not self._send_turn():
+                while not self._send_turn(self._clock_ms()):
                     await self._finish_sending()
         except WebSocketDisconnect:
             pass
@@ -123,25 +126,27 @@ class Client:
             async with asyncio.timeout(1):
                 await self._websocket.close(code, reason)
 
-    def _send_at_once(self) -> bool:
+    def _send_at_once(self, now: int) -> bool:
         """Send what is due in place of the task; False where the task has to go on."""
         if self._wake.is_set():
             return False
         try:
-            return self._send_turn()
+            return self._send_turn(now)
         except Exception as error:  # noqa: BLE001 - the task's to raise, not the other screens'
             self._failed = error
             return False
 
-    def _send_turn(self) -> bool:
+    def _send_turn(self, now: int) -> bool:
         """Go on with this turn, or have the next; False where a message has to be waited for."""
+        self._now = now
         if not self._unfinished:
             self._turn = self._due()
         for text in self._turn:
-            self._sent_at = self._sending_since = self._clock_ms()
+            self._sent_at = self._sending_since = now
             self._unfinished = not self._outlet.start(text)
             if self._unfinished:
                 return False
+        self._unfinished = False
         self._sending_since = None
         return True
 
@@ -153,7 +158,7 @@ class Client:
         """What is to be sent now, from both lanes."""
         while self._lane_a:
             yield self._lane_a.popleft()
-        now = self._clock_ms()
+        now = self._now
         behind = 0 if self._received_now is None else now - self._received_now
         if behind > BEHIND_CLOSES_MS:
             self.close(TOO_SLOW, "too slow")
@@ -161,7 +166,3 @@ class Client:
             yield from self._points.frames(self)
         if now - self._sent_at >= HEARTBEAT_MS:
             yield wire.text(t="hb", now=now)
-
-    def _stuck_ms(self) -> int:
-        """How long a send has made no progress."""
-        return 0 if self._sending_since is None else self._clock_ms() - self._sending_since

@@ -197,7 +197,7 @@ class Live:
             while self._waiting and self._waiting[0][0] <= slowest:
                 self._waiting.popleft()[1].sent(slowest)
             for client in self.clients:
-                client.tick(tick)
+                client.tick(tick, self._now)
 
     # one stream's news
 

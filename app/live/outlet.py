@@ -13,18 +13,25 @@ import types
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
+from app.live.frames import Frames, framed
+
 Sending = Coroutine[Any, Any, None]
 
 
 class Outlet:
     """One connection's way out; a message that was started is finished before the next."""
 
-    def __init__(self, send: Callable[[dict[str, Any]], Sending]) -> None:
+    def __init__(
+        self, send: Callable[[dict[str, Any]], Sending], frames: Frames | None = None
+    ) -> None:
         self._send = send
+        self._frames = frames
         self._paused: tuple[Sending, Any] | None = None
 
     def start(self, text: str) -> bool:
         """Send a message; False where only ``finish`` tells how that ends."""
+        if self._frames is not None and self._frames.write(framed(text)):
+            return True
         sending = self._send({"type": "websocket.send", "text": text})
         try:
             self._paused = sending, sending.send(None)

@@ -17,7 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
-from app.live import Door, Live, StreamFacts
+from app.live import Door, FrameSocket, Live, StreamFacts
 from app.store.rows import POINT
 from tests.live_source import SECOND, Plant, characteristic, small_plant, version
 
@@ -52,7 +52,7 @@ async def serve(plant: Plant, clock: Clock = wall_clock, clients: int = 200) -> 
     live = Live(plant, clock=clock, build="b1")
     door = Door(live, clients=clients)
     app = Starlette(routes=[WebSocketRoute("/api/v1/live", door.serve)])
-    config = uvicorn.Config(app, ws="websockets-sansio", ws_per_message_deflate=False,
+    config = uvicorn.Config(app, ws=FrameSocket, ws_per_message_deflate=False,
                             log_level="error", lifespan="off")  # fmt: skip
     server = uvicorn.Server(config)
     with socket.socket() as listener:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app.live.client import Client
 from app.live.outlet import Outlet
 
 
@@ -16,6 +17,7 @@ class Connection:
         self.writable = asyncio.Event()
         self.lost = False
         self.given_up = 0
+        self.scope: dict[str, Any] = {}
 
     async def send(self, message: dict[str, Any]) -> None:
         try:
@@ -92,3 +94,38 @@ async def test_a_dropped_message_never_leaves() -> None:
     connection.writable.set()
     await outlet.finish()
     assert connection.taken == []
+
+
+class Lane:
+    """Has one frame for every turn."""
+
+    def __init__(self) -> None:
+        self.turn = 0
+
+    def frames(self, _: Client) -> list[str]:
+        self.turn += 1
+        return [f"points {self.turn}"]
+
+
+async def test_a_screen_goes_on_in_order_after_it_had_to_be_waited_for() -> None:
+    connection = Connection()
+    client = Client(connection, Lane(), lambda: 0)  # type: ignore[arg-type]
+    sending = asyncio.create_task(client.send_all())
+    await asyncio.sleep(0)
+    for number in range(3):
+        client.tick(number, 0)
+        client.push(f"alarm {number}")
+        for _ in range(3):
+            await asyncio.sleep(0)
+    assert connection.taken == []
+    connection.writable.set()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    told = ["points 1", "alarm 0", "alarm 1", "alarm 2", "points 2"]
+    assert connection.taken == told
+    client.tick(3, 0)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert connection.taken == [*told, "points 3"]
+    client.close(1000, "")
+    await sending
