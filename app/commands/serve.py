@@ -14,6 +14,7 @@ from app.clock import wall_clock
 from app.commands.failure import Failed
 from app.http.application import create_app
 from app.http.screen import build
+from app.live import FrameSocket
 from app.logs import set_up
 from app.service import Service
 from app.settings import Settings
@@ -91,7 +92,7 @@ async def _listen(
         log_config=None,
         access_log=False,
         server_header=False,
-        ws="websockets-sansio",
+        ws=FrameSocket,
         ws_per_message_deflate=False,
         ws_max_size=FRAME_BYTES,
         limit_concurrency=CONNECTIONS,
