@@ -42,6 +42,7 @@ NEEDS = (
     Need("Mosquitto", ("usr/sbin/mosquitto", "usr/bin/mosquitto"), ("mosquitto",)),
     Need("Chromium", ("usr/bin/chromium",), ("chromium",)),
     Need("fonts", ("usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",), ("fonts-dejavu-core",)),
+    Need("OpenSSL", ("usr/bin/openssl",), ("openssl",)),
     Need("libmodbus", ("usr/lib/*/libmodbus.so.5",), ("libmodbus5",)),
 )
 

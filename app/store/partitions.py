@@ -58,7 +58,7 @@ class Partitions:
     async def ahead(self, connection: Any, now: int) -> None:
         """Make this month and the next ones, and those that rows in the default belong to."""
         present = np.datetime64(now, "us").astype("M8[M]")
-        coming = [str(present + month) for month in range(AHEAD + 1)]
+        coming = [str(present + np.timedelta64(month, "M")) for month in range(AHEAD + 1)]
         wanted = {(table, month) for table in ("reading", "point") for month in coming}
         for table, statement in STRAYED.items():
             rows = await connection.fetch(statement)

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -66,8 +67,13 @@ def test_batches_come_out_as_they_went_in(spool, tmp_path):
 @settings(max_examples=30, deadline=None)
 def test_order_holds_however_the_spool_is_used(tmp_path_factory, steps, data):
     directory = tmp_path_factory.mktemp("spool")
-    spool, waiting, number = Spool(directory), [], 0
-    spool.open()
+    with closing(Spool(directory)) as spool:
+        spool.open()
+        use(spool, steps, data)
+
+
+def use(spool, steps, data):
+    waiting, number = [], 0
     for step in steps:
         if data.draw(st.booleans()):
             for _ in range(step):
@@ -85,7 +91,6 @@ def test_order_holds_however_the_spool_is_used(tmp_path_factory, steps, data):
         oldest = spool.peek()
         assert (oldest.id if oldest else None) == (waiting[0] if waiting else None)
     assert drained(spool) == waiting
-    spool.close()
 
 
 def test_the_file_shrinks_when_the_spool_is_empty(spool):
