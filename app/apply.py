@@ -17,7 +17,7 @@ from app.limits import (
     seeded,
     superseded,
 )
-from app.plantfile import Plant
+from app.plantfile import Plant, PlantSection, stored
 from app.store.batch import Audit, Batch, Version
 from app.store.batch import Characteristic as CharacteristicRow
 from rules.limits import Limits
@@ -42,6 +42,7 @@ class Step(msgspec.Struct, frozen=True):
     name: str
     sentence: str
     config: CharacteristicConfig | None = None
+    of: Literal["characteristic", "source", "announce", "plant"] = "characteristic"
 
     @property
     def acts(self) -> bool:
@@ -64,7 +65,7 @@ class Plan(msgspec.Struct, frozen=True):
         """The plan as the API tells it."""
         return {
             "steps": [
-                {"kind": step.kind, "characteristic": step.name, "sentence": step.sentence}
+                {"kind": step.kind, step.of: step.name, "sentence": step.sentence}
                 for step in self.steps
             ],
             "unchanged": self.unchanged,
@@ -89,7 +90,28 @@ def plan(plant: Plant, catalog: Catalog) -> Plan:
         for entry in catalog.characteristics.values()
         if entry.name not in named and not entry.retired and entry.config.kept_by == "file"
     ]
-    return Plan(steps, unchanged)
+    return Plan([*steps, *_of_the_plant(plant, catalog)], unchanged)
+
+
+def _of_the_plant(plant: Plant, catalog: Catalog) -> Iterator[Step]:
+    """The steps from the sources, announcements and plant there are to those of the file."""
+    wanted, known = stored(plant), catalog.plant
+    if wanted["section"] != known.get("section", PlantSection().model_dump(mode="json")):
+        yield Step("change", plant.plant.name, "name, zone or lists of the plant", of="plant")
+    sections: tuple[tuple[Literal["source", "announce"], str], ...] = (
+        ("source", "sources"),
+        ("announce", "announce"),
+    )
+    for of, key in sections:
+        before = {one["id"]: one for one in known.get(key, ())}
+        after = {one["id"]: one for one in wanted[key]}
+        for name, one in after.items():
+            if name not in before:
+                yield Step("create", name, f"new {of} of kind {one['kind']}", of=of)
+            elif before[name] != one:
+                yield Step("change", name, f"another configuration of this {of}", of=of)
+        for name in before.keys() - after.keys():
+            yield Step("retire", name, f"this {of} is no longer in the file", of=of)
 
 
 def difference(
@@ -129,7 +151,7 @@ def rows(
     """
     known = {entry.name: entry for entry in catalog.characteristics.values()}
     for step in steps:
-        if not step.acts:
+        if not step.acts or step.of != "characteristic":
             continue
         entry = known.get(step.name)
         config = step.config or (entry.config if entry else None)

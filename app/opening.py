@@ -116,7 +116,9 @@ class Opening:
             by = apply.Author(BY, batch.at, apply.APPLIED)
             apply.rows(plan.steps, service.catalog, batch, number=unit.number, newest=newest, by=by)
             for step in plan.steps:
-                log.info("plant file", step=step.kind, characteristic=step.name, what=step.sentence)
+                log.info(
+                    "plant file", step=step.kind, of=step.of, name=step.name, what=step.sentence
+                )
             unit.put_plant(plant)
         await service.journal.write_directly(batch)
         service.highest = unit.highest

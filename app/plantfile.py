@@ -97,6 +97,16 @@ class Plant(BaseModel, frozen=True, arbitrary_types_allowed=True):
     announce: tuple[Any, ...] = ()
 
 
+def stored(plant: Plant) -> dict[str, Any]:
+    """What holds for the whole plant, as JSON for the database; secrets that stand in it too."""
+    context = {"secrets": True}
+    return {
+        "section": plant.plant.model_dump(mode="json"),
+        "sources": [one.model_dump(mode="json", context=context) for one in plant.sources],
+        "announce": [one.model_dump(mode="json", context=context) for one in plant.announce],
+    }
+
+
 def load_plant(path: Path) -> Plant:
     """Read and check a plant file.
 

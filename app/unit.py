@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from app.alarm_step import Step
 from app.alarms import Alarms
 from app.catalog import Catalog
-from app.plantfile import Plant
+from app.plantfile import Plant, stored
 from app.store.batch import Alarm, AlarmChange, Batch, Source
 
 OTHERS = ("source", "audit", "boundary", "station_event")
@@ -55,10 +55,4 @@ class Unit:
                 self.batch.sources.append(
                     Source(self.number("source"), config.id, config.kind, row)
                 )
-        self.batch.plant = {
-            "section": plant.plant.model_dump(mode="json"),
-            "sources": [one.model_dump(mode="json") for one in plant.sources],
-            "announce": [
-                one.model_dump(mode="json", context={"secrets": True}) for one in plant.announce
-            ],
-        }
+        self.batch.plant = stored(plant)

@@ -65,9 +65,9 @@ def show(plan: dict[str, Any], out: Console, *, dry_run: bool) -> None:
     acting = [step for step in plan["steps"] if step["kind"] != "drift"]
     for step in plan["steps"]:
         mark, colour = MARKS[step["kind"]]
-        line = Text.assemble(
-            (f"{mark} {step['kind']:<8}", colour), f"{step['characteristic']}: {step['sentence']}"
-        )
+        of = next(key for key in step if key not in ("kind", "sentence"))
+        what = step[of] if of == "characteristic" else f"{of} {step[of]}"
+        line = Text.assemble((f"{mark} {step['kind']:<8}", colour), f"{what}: {step['sentence']}")
         out.print(line, soft_wrap=True)
     drift = len(plan["steps"]) - len(acting)
     told = f"{len(acting)} to change, {drift} drifted, {plan['unchanged']} unchanged."

@@ -13,7 +13,7 @@ from app.catalog import Catalog, Source
 from app.characteristic import CharacteristicConfig
 from app.http.ports import Answer, DatabaseAway, Health, LiveSocket, Row, Service, Unit, Verdict
 from app.metrics import Gauges, SourceState
-from app.plantfile import Plant, PlantSection
+from app.plantfile import Plant, PlantSection, stored
 from app.settings import Settings
 from app.store.batch import Alarm, AlarmChange, Batch
 from app.store.rows import POINT, READING
@@ -60,6 +60,7 @@ class MemoryUnit:
 
     def put_plant(self, plant: Plant) -> None:
         self.plant = plant.plant
+        self._service.catalog.plant = stored(plant)
 
 
 class MemoryRecords:

@@ -188,7 +188,8 @@ async def test_a_plant_file_is_applied_over_http(local):
     body = {"who": "Roth", "text": text, "base_dir": "."}
     planned = (await local.post("/api/v1/plant?dry_run=true", json=body)).json()
     assert planned["applied"] is False
-    assert [step["kind"] for step in planned["steps"]] == ["create"]
+    assert [step["kind"] for step in planned["steps"]] == ["create", "change"]
+    assert planned["steps"][1]["plant"] == "Two"
     assert (await local.get("/api/v1/characteristics/force")).status_code == 404
     done = (await local.post("/api/v1/plant", json=body)).json()
     assert done["applied"] is True
