@@ -66,7 +66,7 @@ check: .venv/.developing
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q -m "not servers and not slow" --hypothesis-profile=inner -n 2
+	$(BIN)/pytest -q -m "not servers and not slow" --hypothesis-profile=inner
 
 .venv/.benching: requirements-bench.lock .venv/.developing
 	@echo "==> Python packages from requirements-bench.lock"

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -38,6 +39,7 @@ def empty(make: Callable[..., Any]) -> Any:
     return make(0)[:0]
 
 
+@pytest.mark.slow
 @given(
     rows=st.lists(st.tuples(STREAMS, MASKS, VALUES, FLAGS), max_size=30),
     cuts=st.sets(st.integers(0, 30)),

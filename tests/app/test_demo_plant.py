@@ -66,6 +66,7 @@ def test_time_and_index_belong_together():
             assert plant.index(gauge, plant.time(gauge, index) - 1) == index - 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 7])
 def test_undisturbed_charts_are_calm(seed):
     plant = Plant(seed)

@@ -114,6 +114,7 @@ def ids(config):
     return config.id
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", ALL, ids=ids)
 @SOME
 @given(seed=st.integers(0, 10**6), sizes=SIZES, restart_every=st.integers(0, 4))
@@ -148,6 +149,7 @@ def test_the_order_of_arrival_changes_nothing(config, seed, order, sizes, restar
     assert verdicts(config, shuffled, restart_every=restart_every) == whole
 
 
+@pytest.mark.slow
 @SOME
 @given(
     seed=st.integers(0, 10**6),

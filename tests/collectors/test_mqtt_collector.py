@@ -495,6 +495,7 @@ async def test_nobody_there(free_port: Callable[[], int]) -> None:
             pass
 
 
+@pytest.mark.slow
 async def test_somebody_else_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         given = config(silent.getsockname()[1], protocol="3.1.1")

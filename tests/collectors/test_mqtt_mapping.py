@@ -456,6 +456,7 @@ SHAPES = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(payloads, st.sampled_from(SHAPES))
 def test_everything_becomes_readings_or_rejects(payload: bytes, shape: SubscriptionMapping) -> None:
@@ -488,6 +489,7 @@ ITEM = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.lists(ITEM, min_size=1, max_size=5) | ITEM)
 def test_the_compiled_way_and_the_thorough_way_agree(message: Any) -> None:

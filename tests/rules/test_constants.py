@@ -33,6 +33,7 @@ def range_moments(n):
     return mean, math.sqrt(2 * total - mean**2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [*range(2, 26), 35, MAX_N])
 def test_d2_and_d3_equal_an_independent_integration(n):
     mean, spread = range_moments(n)
