@@ -50,6 +50,7 @@ class Catalog:
         self._names: dict[str, Characteristic] = {}
         self._stream_ids: dict[tuple[int, tuple[str, ...]], int] = {}
         self._stream_names: dict[str, int] = {}
+        self._tags: dict[tuple[str, ...], dict[tuple[str, ...], dict[str, str]]] = {}
         self._streams_of: dict[int, list[int]] = {}
         self._versions_of: dict[int, list[int]] = {}
         self._contexts: OrderedDict[tuple[tuple[str, str], ...], int] = OrderedDict()
@@ -109,6 +110,10 @@ class Catalog:
         """Add a stream."""
         entry = self.characteristics[stream.characteristic]
         values = tuple(stream.tags.get(tag, "") for tag in entry.stream_tags)
+        # Many characteristics are measured in the same cavities: one dict for all of them.
+        shared = self._tags.setdefault(entry.stream_tags, {}).setdefault(values, stream.tags)
+        if shared == stream.tags:
+            stream.tags = shared
         self.streams[stream.id] = stream
         self._stream_names[stream.name] = stream.id
         self._next_stream = max(self._next_stream, stream.id + 1)
