@@ -130,15 +130,15 @@ class _Stream:
         groups = scan.ordered()
         waiting = unclosed(groups, self._engine)
         for group in groups:
-            if (group.time, group.key) in plotted.places:
-                continue
+            if group.number == loop.NONE or (group.time, group.key) in plotted.places:
+                continue  # it has its point; a single value came with its own
             if not group.named and group.number in plotted.numbers:
                 continue  # it began before the newest point, so its beginning is not here
             if group.named and (group is not waiting or group.number in plotted.names):
                 continue  # a name that is met again continues its point
             if group.late and not group.named:
                 self._fill(group, readings, tags)
-            elif group.number != loop.NONE:
+            else:
                 self._open(
                     group, max(plotted.places, default=(-(2**62), 0)), cut_since=scan.pending
                 )
