@@ -14,6 +14,7 @@ from app.deliveries import Deliveries, DeliveryMark, Nowhere, Waiting
 from app.duration import UNITS
 from app.heartbeat import Broker
 from app.lane import Item, Lane
+from app.metrics import ANNOUNCEMENTS
 from app.store.batch import Outbox
 from app.store.errors import StoreError, StoreLost
 from app.webhook import Webhook
@@ -69,6 +70,7 @@ class Route:
         self._now("up")
         self.status.last_error = None
         self.status.delivered += 1
+        ANNOUNCEMENTS.labels(self.config.id, "sent").inc()
         self.status.last_delivered_at = self._clock()
 
     def stuck(self, reason: str) -> None:
@@ -81,6 +83,7 @@ class Route:
     def gave_up(self, item: Item, reason: str) -> None:
         """One was given up; that is an error that somebody has to see."""
         self.status.failed += 1
+        ANNOUNCEMENTS.labels(self.config.id, "failed").inc()
         self.status.last_error = reason
         log.error(
             "announcement given up",

@@ -53,6 +53,7 @@ class Catalog:
         self._tags: dict[tuple[str, ...], dict[tuple[str, ...], dict[str, str]]] = {}
         self._streams_of: dict[int, list[int]] = {}
         self._versions_of: dict[int, list[int]] = {}
+        self._versions_for: dict[tuple[int, int | None], list[int]] = {}  # one stream, or all
         self._contexts: OrderedDict[tuple[tuple[str, str], ...], int] = OrderedDict()
         self._next_context = 1
         self._next_stream = 1
@@ -160,11 +161,15 @@ class Catalog:
 
     def put_version(self, version: Version) -> None:
         """Add a version, or replace what is known of it."""
+        known = version.id in self.versions
         self.versions[version.id] = version
         self._next_version = max(self._next_version, version.id + 1)
-        siblings = self._versions_of.setdefault(version.characteristic, [])
-        if version.id not in siblings:
-            siblings.append(version.id)
+        if known:
+            return
+        self._versions_of.setdefault(version.characteristic, []).append(version.id)
+        self._versions_for.setdefault((version.characteristic, version.stream), []).append(
+            version.id
+        )
 
     def versions_of(self, characteristic: int) -> list[Version]:
         """All versions of a characteristic, oldest first, proposals and refusals too."""
@@ -172,10 +177,12 @@ class Catalog:
 
     def history(self, stream: int) -> list[Version]:
         """The versions that are or were in force for a stream, in the order of measured time."""
+        characteristic = self.streams[stream].characteristic
         mine = [
-            version
-            for version in self.versions_of(self.streams[stream].characteristic)
-            if version.state not in ("proposed", "rejected") and version.stream in (None, stream)
+            self.versions[number]
+            for only in (None, stream)
+            for number in self._versions_for.get((characteristic, only), ())
+            if self.versions[number].state not in ("proposed", "rejected")
         ]
         return sorted(mine, key=lambda version: (_since(version), version.number))
 
@@ -233,6 +240,25 @@ class Catalog:
         """Everything new is durable now."""
         self.unsaved_streams.clear()
         self.unsaved_contexts.clear()
+
+    def unsave(self) -> None:
+        """Forget streams and tag sets that no batch has made durable; their numbers are free."""
+        for stream in self.unsaved_streams.values():
+            entry = self.characteristics[stream.characteristic]
+            values = tuple(stream.tags.get(tag, "") for tag in entry.stream_tags)
+            del self.streams[stream.id], self._stream_ids[entry.id, values]
+            self._stream_names.pop(stream.name, None)
+            self._streams_of[entry.id].remove(stream.id)
+            if entry.sole_stream == stream.id:
+                entry.sole_stream = None
+        for context in self.unsaved_contexts.values():
+            self._contexts.pop(tuple(sorted(context.tags.items())), None)
+        if self.unsaved_streams:
+            self._next_stream = min(self.unsaved_streams)
+            self.revision += 1
+        if self.unsaved_contexts:
+            self._next_context = min(self.unsaved_contexts)
+        self.saved()
 
 
 def _since(version: Version) -> int:

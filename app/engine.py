@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from app.catalog import Catalog
 from app.characteristic import Definition
+from app.limits import on_trial
 from app.store.batch import Version
 from app.store.rows import POINT, READING
 from rules import stream as loop
@@ -18,7 +19,15 @@ from rules.limits import Limits
 from rules.runs import Programs, compile_rules
 
 GROWTH = 1024
+VERSION_COLUMNS = [loop.VERSION, loop.OPEN_VERSION]
 T = TypeVar("T", bound=np.generic)
+
+
+class Room(NamedTuple):
+    """How many streams and open subgroups there is room for."""
+
+    streams: int
+    slots: int
 
 
 class Mark(NamedTuple):
@@ -94,7 +103,7 @@ class Engine:
         flags, nan = 0, float("nan")
         lines = [nan, nan, nan, nan, 0.0]
         if limits is not None:
-            flags = loop.LIMITS | (loop.TRIAL if version.state == "trial" else 0)
+            flags = loop.LIMITS | (loop.TRIAL if on_trial(version) else 0)
             lines = [
                 limits.center,
                 nan if limits.sigma is None else limits.sigma,
@@ -201,6 +210,11 @@ class Engine:
 
     # undo
 
+    @property
+    def room(self) -> Room:
+        """What is in use, to be given back to ``rollback`` with a mark made after it."""
+        return Room(self.streams, self._slots)
+
     def mark(self, streams: NDArray[np.int64]) -> Mark:
         """Remember the state of these streams."""
         slots = self.integers[streams, loop.SLOT]
@@ -215,13 +229,16 @@ class Engine:
             self.values[slots],
         )
 
-    def rollback(self, mark: Mark) -> None:
-        """Put back what was remembered."""
+    def rollback(self, mark: Mark, room: Room) -> None:
+        """Put back what was remembered, and forget streams that were new."""
         self.integers[mark.streams] = mark.integers
         self.floats[mark.streams] = mark.floats
         self.registers[mark.streams] = mark.registers
         self.memory[mark.streams] = mark.memory
         self.values[mark.slots] = mark.values
+        new, fresh = slice(room.streams, self.streams), loop.new_state(self.streams - room.streams)
+        self.integers[new], self.floats[new], self.registers[new], self.memory[new] = fresh
+        self.streams, self._slots = room
 
     def sequences(self, streams: Iterable[int]) -> dict[int, int]:
         """The newest change number of each of these streams."""
@@ -245,21 +262,28 @@ class Engine:
         """The versions in the order of their rows."""
         return [int(number) for number in self.version_ids[: len(self._rows)]]
 
+    def named_versions(self, mark: Mark) -> dict[int, int]:
+        """The versions that the marked streams name, by their rows."""
+        rows = np.unique(mark.integers[:, VERSION_COLUMNS]).tolist()
+        return {row: int(self.version_ids[row]) for row in rows if 0 <= row < len(self._rows)}
+
     def follow(
         self,
         streams: NDArray[np.int64],
-        versions: list[int],
+        versions: dict[int, int],
         integers: bytes,
         floats: bytes,
         registers: bytes,
         memory: bytes,
         values: bytes,
     ) -> None:
-        """Take up the state of some streams, as ``mark`` had it."""
-        for number in versions:
-            self.version_row(self._catalog.versions[number])
+        """Take up the state of some streams, as ``mark`` had it; ``versions`` name its rows."""
+        rows = {row: self.version_row(self._catalog.versions[n]) for row, n in versions.items()}
         count = len(streams)
-        self.integers[streams] = _loaded(integers, np.int64, count, loop.INTEGERS)
+        whole = _loaded(integers, np.int64, count, loop.INTEGERS)
+        for column in VERSION_COLUMNS:
+            whole[:, column] = [rows.get(row, row) for row in whole[:, column].tolist()]
+        self.integers[streams] = whole
         self.floats[streams] = _loaded(floats, np.float64, count, loop.FLOATS)
         self.registers[streams] = _loaded(registers, np.uint32, count, REGISTERS)
         self.memory[streams] = _loaded(memory, np.float64, count, MEMORY)

@@ -1,6 +1,7 @@
 """The one bounded door: everything that arrives waits here for its batch."""
 
 import asyncio
+import time
 from collections import deque
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ class Waiting(NamedTuple):
     delivery: Delivery
     receipt: Receipt
     weight: int
+    since: float  # when it came, by the monotonic clock
 
 
 class Intake:
@@ -46,7 +48,7 @@ class Intake:
             self._room.append(turn)
             await turn
         receipt: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._queue.append(Waiting(delivery, receipt, weight))
+        self._queue.append(Waiting(delivery, receipt, weight, time.monotonic()))
         self.depth += weight
         self._waiting += weight
         self._arrived.set()
@@ -94,6 +96,17 @@ class Intake:
         while self.depth:
             self._empty.clear()
             await self._empty.wait()
+
+    def give_up(self) -> None:
+        """Nobody will serve what still waits: its senders keep it."""
+        waiting, self._queue = list(self._queue), deque()
+        for one in waiting:
+            if not one.receipt.done():
+                one.receipt.cancel()
+        self._waiting -= sum(one.weight for one in waiting)
+        self.done(waiting, 0.0)
+        for turn in self._room:
+            turn.cancel()
 
     def retry_after(self) -> float:
         """Seconds until about half of what waits will be served."""

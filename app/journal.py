@@ -34,7 +34,9 @@ class Journal:
     """One order of batches, whether the database answers or not.
 
     While it is away batches go to the spool, with what the engine's state became; they are
-    written in their order when it is back, and new ones queue behind them.
+    written in their order when it is back, and new ones queue behind them. Where it is not known
+    what the database holds (``trusted`` is false) no batch is made: readings are put aside as
+    they came, until the state was read from the database again.
     """
 
     def __init__(self, store: Writer, spool: Spool, aside: Spool, lock: asyncio.Lock) -> None:
@@ -43,12 +45,19 @@ class Journal:
         self._aside = aside
         self._lock = lock
         self.away = False
+        self.trusted = True
         self.snapshot: Callable[[], bytes] = bytes
         self.aftermath: Callable[[Batch], bytes] = lambda _: b""
         self.returned: Callable[[], Awaitable[None]] = _nothing
         self.last = 0  # the newest batch that is durable
         self.epoch = 0  # of the database that the batches are for
+        self.stuck = ""  # why the spool does not drain although the database answers
         self._left = asyncio.Event()
+        self._snapshot_due = False
+
+    def begin(self, last: int, epoch: int) -> None:
+        """The state in memory is that after this batch."""
+        self.last, self.epoch, self.trusted = last, epoch, True
 
     async def commit(self, batch: Batch) -> Durable:
         """Make a batch durable.
@@ -58,43 +67,15 @@ class Journal:
             SpoolFull: the database is away and so is the room on the disk.
         """
         batch.epoch = self.epoch
-        if not self.away:
-            try:
-                await self._store.write(batch)
-            except StoreLost as error:
-                log.warning("database lost", error=str(error), spool=str(self._spool.path))
-                self.leave()
-            else:
-                self.last = batch.id
-                self._spool.note_committed(batch.id)
-                return "database"
-        first = self._spool.depth() == 0
-        if batch.unjudged:
-            # Kept first: should we end here, they are sent again and found to be duplicates.
-            aside, batch.unjudged = Batch(batch.id, batch.at, unjudged=batch.unjudged), []
-            await asyncio.to_thread(self._aside.append, aside)
-        batch.aftermath = self.aftermath(batch)
-        await asyncio.to_thread(self._spool.append, batch)
-        self.last = batch.id
-        if first:
-            # From here on the spool alone tells how things went on.
-            await self._keep_snapshot(batch.id)
-        return "spool"
+        if not self.away and await self._written(batch):
+            return "database"
+        return await self._spooled(batch)
 
-    async def _keep_snapshot(self, last: int) -> None:
-        try:
-            await asyncio.to_thread(self._spool.save_snapshot, self.snapshot(), last)
-        except SpoolFull as error:
-            # The batch is kept all the same; a restart without the database would not judge.
-            log.warning("no snapshot could be kept", error=str(error))
+    async def write_directly(self, batch: Batch) -> Durable:
+        """Commit what people changed, which is not begun while the database is away.
 
-    def leave(self) -> None:
-        """The database is away."""
-        self.away = True
-        self._left.set()
-
-    async def write_directly(self, batch: Batch) -> None:
-        """Commit what people changed, which never waits in the spool.
+        Lost on the way it is kept in the spool: whether it was committed is not known, so it
+        has to be. Let nobody cancel this half-way.
 
         Raises:
             DatabaseAway: nothing was changed.
@@ -102,14 +83,97 @@ class Journal:
         if self.away:
             raise DatabaseAway
         batch.epoch = self.epoch
+        if await self._written(batch):
+            return "database"
+        try:
+            return await self._spooled(batch, settled=False)
+        except StoreError as error:
+            raise DatabaseAway from error
+
+    async def _written(self, batch: Batch) -> bool:
+        """Whether a batch is in the database; if not it is lost on the way, and may be there."""
+        self._spool.note_begun(batch.id)
         try:
             await self._store.write(batch)
         except StoreLost as error:
-            log.warning("database lost", error=str(error))
+            log.warning("database lost", error=str(error), spool=str(self._spool.path))
             self.leave()
-            raise DatabaseAway from error
+            return False
+        except StoreError:
+            self._spool.note_committed(self.last)
+            raise
+        except BaseException:
+            self.doubt()
+            raise
         self.last = batch.id
         self._spool.note_committed(batch.id)
+        return True
+
+    async def _spooled(self, batch: Batch, *, settled: bool = True) -> Durable:
+        """Keep a batch on the disk; not ``settled``: the state has yet to follow it."""
+        begun = self._spool.in_doubt(self.last)
+        try:
+            if batch.unjudged:
+                # Kept first: should we end here, they are sent again and found to be duplicates.
+                await self.put_aside(batch.at, batch.unjudged)
+                batch.unjudged = []
+            batch.aftermath = self.aftermath(batch)
+            await asyncio.to_thread(self._spool.append, batch)
+        except BaseException:
+            if begun:
+                self.doubt()
+            raise
+        self.last = batch.id
+        if self._snapshot_due and settled:
+            # From here on the spool alone tells how things went on.
+            self._snapshot_due = not await self._keep_snapshot(batch.id)
+        return "spool"
+
+    async def _keep_snapshot(self, last: int) -> bool:
+        try:
+            await asyncio.to_thread(lambda: self._spool.save_snapshot(self.snapshot(), last))
+        except SpoolFull as error:
+            # The batch is kept all the same; a restart without the database may not judge.
+            log.warning("no snapshot could be kept", error=str(error))
+            return False
+        return True
+
+    def leave(self) -> None:
+        """The database is away."""
+        if not self.away:
+            self.away = self._snapshot_due = True
+        self._left.set()
+
+    def doubt(self) -> None:
+        """The state in memory may differ from the database: it has to be read again."""
+        self.trusted = False
+        self.leave()
+
+    def sentences(self) -> list[str]:
+        """What is amiss, for people; nothing when all is well."""
+        said = []
+        if self.away:
+            said.append(
+                f"the database is away: {self._spool.depth()} batches wait in the spool, "
+                "commands have to wait"
+            )
+        if not self.trusted or self._aside.depth():
+            said.append(
+                f"readings are kept without a verdict ({self._aside.depth()} batches) until what "
+                "the database holds is known"
+            )
+        if self.stuck:
+            said.append(f"the spool cannot drain, a person has to act: {self.stuck}")
+        return said
+
+    async def put_aside(self, at: int, deliveries: list[Delivery]) -> None:
+        """Keep readings as they came, to be judged when the database is back.
+
+        Raises:
+            SpoolFull: there is no room on the disk.
+        """
+        number = self._aside.newest() + 1
+        await asyncio.to_thread(self._aside.append, Batch(number, at, unjudged=deliveries))
 
     async def run(self) -> None:
         """Bring the spool's batches to the database whenever that comes back, without end."""
@@ -118,18 +182,18 @@ class Journal:
                 self._left.clear()
                 await self._left.wait()
             waits = backoff(first_s=0.5, cap_s=5.0)
-            refused = ""
             while self.away:
                 await asyncio.sleep(next(waits))
                 try:
                     await self._store.open()
                     await self._come_back()
                 except StoreLost:
-                    continue
+                    self.stuck = ""
                 except StoreError as error:
-                    if str(error) != refused:
-                        refused = str(error)
-                        log.error("the spool cannot drain", error=refused)  # noqa: TRY400
+                    if str(error) != self.stuck:
+                        self.stuck = str(error)
+                        log.error("the spool cannot drain", error=self.stuck)  # noqa: TRY400
+            self.stuck = ""
 
     async def drain(self) -> int:
         """Write what the spool holds, oldest first; returns how many batches that were."""
@@ -148,10 +212,11 @@ class Journal:
             self.away = False
             try:
                 await self.returned()
-            except StoreLost:
-                self.away = True
+            except BaseException:
+                self.leave()
                 raise
-        log.info("database back", batches=written)
+        if not self.away:
+            log.info("database back", batches=written)
 
     async def set_aside(self) -> AsyncIterator[list[Delivery]]:
         """What was stored without a verdict, oldest first; each is forgotten when the next is taken."""

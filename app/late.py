@@ -90,6 +90,7 @@ class LateMark(NamedTuple):
     streams: set[int]
     filling: dict[int, LateSubgroup]
     behind: set[int]
+    held: set[int]
 
 
 class Changes(NamedTuple):
@@ -111,14 +112,21 @@ class LateReadings:
         self._engine = engine
         self._history = history
         self.filling: dict[int, LateSubgroup] = {}
-        self.behind: set[int] = (
-            set()
-        )  # streams whose open subgroup began before a point that exists
+        self.behind: set[int] = set()
+        """Streams whose open subgroup began before a point that exists."""
+        self.held: set[int] = set()
+        """Streams whose readings wait until the database is back."""
 
     @property
     def unsettled(self) -> set[int]:
         """Streams whose next reading cannot simply go on."""
         return self.behind | self.filling.keys()
+
+    def forget(self) -> None:
+        """Begin with nothing known."""
+        self.filling.clear()
+        self.behind.clear()
+        self.held.clear()
 
     def mark(self, streams: Iterable[int]) -> "LateMark":
         """Remember what is open in these streams."""
@@ -127,6 +135,7 @@ class LateReadings:
             chosen,
             {s: msgspec.structs.replace(self.filling[s]) for s in chosen & self.filling.keys()},
             self.behind & chosen,
+            set(self.held),
         )
 
     def rollback(self, mark: "LateMark") -> None:
@@ -135,6 +144,31 @@ class LateReadings:
             self.filling.pop(stream, None)
         self.filling.update(mark.filling)
         self.behind = (self.behind - mark.streams) | mark.behind
+        self.held = set(mark.held)
+
+    def without_point(self, rows: NDArray[np.void]) -> NDArray[np.bool_]:
+        """Which late rows change no point: a sample is taken in the order of arrival."""
+        nothing = np.zeros(len(rows), bool)
+        for stream in np.unique(rows["stream"]).tolist():
+            mine = np.flatnonzero(rows["stream"] == stream)
+            eras = self.eras(stream)
+            since = np.array([era.since for era in eras])
+            at = np.searchsorted(since, rows["time"][mine], side="right") - 1
+            versions = self._engine.versions_i[[era.row for era in eras]]
+            sampled = (versions[:, loop.V_EVERY] > 0) | (versions[:, loop.V_EVERY_PARTS] > 0)
+            nothing[mine] = sampled[np.maximum(at, 0)]
+        nothing[(rows["flags"] & ReadingFlag.NAMED) != 0] = False
+        return nothing
+
+    def keep(self, rows: NDArray[np.void], chosen: NDArray[np.int64]) -> None:
+        """Fill in late rows that change no point."""
+        eras: dict[int, list[Era]] = {}
+        for i in chosen.tolist():
+            stream = int(rows[i]["stream"])
+            if stream not in eras:
+                eras[stream] = self.eras(stream)
+            rows[i]["flags"] |= ReadingFlag.LATE
+            self._place_late(rows[i], 0, eras[stream])
 
     def place(
         self,
@@ -240,6 +274,12 @@ class LateReadings:
         stored = await self._history.readings_between(stream, start, end, WINDOW)
         if len(stored) == WINDOW and len(fresh) > 1:
             return await self._in_parts(stream, fresh, now, since, why)
+        while len(stored) and not len(stored) % WINDOW:
+            last_read = _identity(stored[-1])  # both ends are included
+            more = await self._history.readings_between(stream, last_read, end, WINDOW + 1)
+            if len(more) <= 1:
+                break
+            stored = np.concatenate([stored, more[1:]])
         readings = np.sort(np.concatenate([stored, fresh]), order=("time", "key"))
         again = partial(
             replay,
@@ -257,7 +297,10 @@ class LateReadings:
         # Close to a window's end patterns are cut off, but nothing so far from the late readings
         # can have changed.
         until = NEVER if complete else _identity(after[REACH // 2])
-        changes = self._compare(stream, shown, replayed.points, (earliest, until), now, why)
+        compare = partial(
+            self._compare, stream, shown, replayed.points, (earliest, until), now, why
+        )
+        changes = compare() if len(readings) < SHORT else await asyncio.to_thread(compare)
         if complete:
             return changes
         newest = await self._history.points_before(stream, 2**62, 0, 1)

@@ -28,6 +28,8 @@ from rules.limits import (
 FILE = "plant.toml"
 IN_FORCE = ("collecting", "trial", "active")
 OUTSIDE_HISTORY = ("proposed", "rejected")
+TRIED_BY = "andon"
+"""The author of trial limits."""
 
 
 class LimitsRefused(Exception):
@@ -221,6 +223,12 @@ def superseded(catalog: Catalog, by: Version) -> list[Version]:
         and version.state in IN_FORCE
         and (by.stream is None or version.stream == by.stream)
     ]
+
+
+def on_trial(version: Version) -> bool:
+    """Whether a version's limits are, or were, advice that nobody approved."""
+    superseded = version.state == "superseded" and version.approved_by is None
+    return version.state == "trial" or (superseded and version.author == TRIED_BY)
 
 
 def rejected(version: Version, *, who: str, at: int, reason: str) -> Version:

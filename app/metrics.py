@@ -52,6 +52,7 @@ ANNOUNCEMENTS = Counter(
     ["channel", "result"],
     registry=REGISTRY,
 )
+"""``result``: sent, failed."""
 LOOP_LAG = Histogram(
     "andon_loop_lag_observed_seconds",
     "How late the event loop runs what is due",

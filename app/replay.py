@@ -76,18 +76,13 @@ class Scan:
         row = self.era(time)
         version = self._versions[row]
         sampled = version[loop.V_EVERY] > 0 or version[loop.V_EVERY_PARTS] > 0
+        # Where order of arrival decides, what came late cuts nothing any more.
+        by_time = flags & ReadingFlag.NAMED or (version[loop.V_SIZE] == 1 and not sampled)
+        cuts = bool(by_time or not flags & ReadingFlag.LATE)
         if reading["quality"] == Quality.BAD:
-            # Where order of arrival decides, what came late cuts nothing any more.
-            by_time = flags & ReadingFlag.NAMED or (version[loop.V_SIZE] == 1 and not sampled)
-            self.pending |= bool(by_time or not flags & ReadingFlag.LATE)
+            self.pending |= cuts
             return
-        gap = version[loop.V_GAP]
-        boundary = (
-            self.pending
-            or (self.stamp not in (0, stamp))
-            or (gap > 0 and self.last_time != loop.NONE and time - self.last_time > gap)
-        )
-        self.stamp, self.last_time = stamp, time
+        boundary = cuts and self._meets_boundary(time, stamp, int(version[loop.V_GAP]))
         number = int(reading["subgroup"])
         named = bool(flags & ReadingFlag.NAMED) and number != NO_SUBGROUP
         counted = number != NO_SUBGROUP and not named
@@ -95,7 +90,7 @@ class Scan:
         if single:
             identity = (0, time, key)
         elif number == NO_SUBGROUP:
-            self.pending = boundary  # not part of a sample
+            self.pending |= boundary  # not part of a sample
             return
         else:
             identity = (2 if named else 1, number, 0)
@@ -110,13 +105,23 @@ class Scan:
                 time, key, number, named, cut, False, row, [], 1.0 if np.isnan(size) else size, time
             )
             self.groups[identity] = group
-            self.pending = False
+            self.pending &= not cuts
         elif boundary:
             self.pending = True
         group.values.append(float(reading["value"]))
         group.spec |= loop.spec_flag(int(reading["spec"]))
         group.late |= bool(flags & ReadingFlag.LATE)
         group.last_time = time
+
+    def _meets_boundary(self, time: int, stamp: int, gap: int) -> bool:
+        """Whether a boundary lies before this reading; it is the newest from here on."""
+        boundary = (
+            self.pending
+            or (self.stamp not in (0, stamp))
+            or (gap > 0 and self.last_time != loop.NONE and time - self.last_time > gap)
+        )
+        self.stamp, self.last_time = stamp, time
+        return boundary
 
     def know(self, name: int, point: np.void) -> None:
         """A subgroup that a source named and that has its point: meeting the name opens none."""

@@ -119,10 +119,10 @@ class _Stream:
                 continue
             if not reading["flags"] & ReadingFlag.LATE:
                 state[loop.KEY_STAMP] = stamp_of(entry.key_tags, theirs) if entry.key_tags else 0
+                sampled += reading["time"] > state[loop.SAMPLE_TIME]
             number = int(reading["subgroup"])
             if number != loop.NONE and not reading["flags"] & ReadingFlag.NAMED:
                 state[loop.LAST_NUMBER] = max(state[loop.LAST_NUMBER], number)
-            sampled += reading["time"] > state[loop.SAMPLE_TIME]
         state[loop.SAMPLE_COUNT] = sampled
         if scan.pending:
             state[loop.PENDING] |= loop.CUT | loop.CLOSE

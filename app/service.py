@@ -4,16 +4,17 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import structlog
 
-from app.alarms import Alarms
+from app.alarms import Alarms, Mark
 from app.announce import Announce, Announcer
 from app.catalog import Catalog
 from app.engine import Engine, compile_loops
 from app.facts import Facts
+from app.housekeeping import forget_what_is_over, keep_snapshot, keep_snapshots
 from app.http.ports import DatabaseAway, Health, NotReady, Row, Verdict
 from app.http.readings import SOURCE as HTTP
 from app.intake import Intake
@@ -22,33 +23,33 @@ from app.late import LateReadings
 from app.live import Door, Live
 from app.metrics import BATCHES, LOOP_LAG, POINTS, READINGS, VIOLATIONS, Gauges, SourceState
 from app.opening import Opening
-from app.pipeline import JudgedOutcome, Numbers, Pipeline
+from app.outcome import JudgedOutcome
+from app.pipeline import Pipeline
 from app.plantfile import PlantSection
+from app.quarantine import Numbers
 from app.records import Records
 from app.settings import Settings
 from app.snapshot import State
 from app.sources import Sources
 from app.store.batch import Batch
 from app.store.embedded import EmbeddedPostgres
-from app.store.errors import SpoolFull, StoreLost
+from app.store.errors import DuplicateKey, StoreError
 from app.store.postgres import Store
-from app.store.rows import PointFlag
 from app.store.spool import Spool
-from app.trial import trial_version
-from app.unit import Unit
+from app.trial import Trials
+from app.unit import Unit, whole
 from app.verdicts import verdicts_of
 from app.watch import Watch
 from collectors.kinds import KINDS
 from collectors.reading import Counters, Delivery, Outcome, Receipt
 from collectors.supervisor import SourceStatus
-from rules import stream as loop
 
 log = structlog.get_logger(__name__)
 
 LAG_EVERY_S = 0.25
-SNAPSHOT_EVERY_S = 60.0
 AGAIN_S = 1.0
 SPOOL, ASIDE = "spool", "aside"
+PIPELINE = "pipeline"
 
 
 class Service:
@@ -94,8 +95,9 @@ class Service:
         self.why_not = ["starting"]
         self.lag_s = 0.0
         self._tasks: list[asyncio.Task[Any]] = []
-        self._trials: set[int] = set()
-        self._stopping = False
+        self.trials = Trials(self)
+        self._opening: Opening
+        self._embedded_runs = self._begun = self._stopping = False
         self._wire()
 
     def _wire(self) -> None:
@@ -105,7 +107,7 @@ class Service:
         pipeline.describe = self.facts.describe
         pipeline.past = self.records.fill_past
         pipeline.committed = self._committed
-        pipeline.wants_trial = self._trials.add
+        pipeline.wants_trial = self.trials.want
         self.records.away = lambda: journal.away
         self.records.names = lambda: {one.id: one.name for one in self.catalog.sources.values()}
         self.records.stream_names = lambda number: self.catalog.streams[number].name
@@ -118,25 +120,40 @@ class Service:
         """Bring everything up; returns when readings are taken, or when waiting for the database.
 
         Raises:
-            StoreError, SettingsInvalid, PlantInvalid: with the sentence to show.
+            StoreError, SettingsInvalid, PlantInvalid: with the sentence to show; nothing runs.
         """
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
         self.settings.data_dir.mkdir(parents=True, exist_ok=True)
-        await asyncio.to_thread(self.spool.open)
-        await asyncio.to_thread(self.aside.open)
+        self._opening = Opening(self)
+        await whole(asyncio.to_thread(self.spool.open))
+        await whole(asyncio.to_thread(self.aside.open))
         if self.embedded is not None:
-            await asyncio.to_thread(self.embedded.start)
+            self._embedded_runs = True
+            await whole(asyncio.to_thread(self.embedded.start))
         compiling = asyncio.to_thread(compile_loops)
-        opening = Opening(self)
-        _, opened = await asyncio.gather(compiling, opening.try_once())
+        _, opened = await asyncio.gather(compiling, self._opening.try_once())
         self._run(self._measure_lag(), "loop lag")
         if opened:
             await self._begin()
         else:
-            self._run(self._open_later(opening), "open the store")
+            self._run(self._open_later(self._opening), "open the store")
 
     async def _open_later(self, opening: Opening) -> None:
         """The database is not there and there is no snapshot: nothing is acknowledged until it is."""
-        while not await opening.try_once():  # noqa: ASYNC110 - it asks the database each time
+        while True:
+            try:
+                if await opening.try_once():
+                    break
+            except StoreError as error:
+                if self.why_not != [str(error)]:
+                    self.why_not = [str(error)]
+                    log.error("the store cannot be opened", error=str(error))  # noqa: TRY400
             await asyncio.sleep(AGAIN_S)
         await self._begin()
 
@@ -146,37 +163,54 @@ class Service:
         self.hub.catalog_changed([entry.name for entry in self.catalog.characteristics.values()])
         await self._reconfigure()
         self.journal.returned = self._returned
-        self._run(self.pipeline.run(), "pipeline")
+        self._run(self.pipeline.run(), PIPELINE)
         self._run(self.journal.run(), "journal")
         self._run(self.hub.run(), "live")
         self._run(self.announcer.run(), "announce")
         self._run(self.watch.run(self.pipeline.alone), "watch")
-        self._run(self._make_trials(), "trial limits")
-        self._run(self._keep_snapshots(), "snapshots")
+        self._run(self.trials.run(), "trial limits")
+        self._run(keep_snapshots(self), "snapshots")
+        self._run(forget_what_is_over(self), "forget")
         self.intake.start()
         self.ready, self.why_not = True, []
+        self._begun = True
         log.info("ready", streams=len(self.catalog.streams), away=self.journal.away)
 
     async def stop(self) -> None:
-        """Stop the sources first, let the rest drain, then close."""
+        """Stop the sources first, let the rest drain, then close; harmless when nothing runs."""
         self._stopping = True
         self.ready, self.why_not = False, ["stopping"]
-        await self.sources_running.stop()
-        self.intake.stop()
-        grace = self.settings.shutdown_grace / 1e6
-        try:
-            async with asyncio.timeout(grace):
-                await self.intake.drained()
-        except TimeoutError:
+        async with AsyncExitStack() as at_last:
+            at_last.callback(self.aside.close)
+            at_last.callback(self.spool.close)
+            if self._embedded_runs and self.embedded is not None:
+                self._embedded_runs = False
+                at_last.push_async_callback(asyncio.to_thread, self.embedded.stop)
+            at_last.push_async_callback(self.store.close)
+            await self.sources_running.stop()
+            self.intake.stop()
+            await self._drain()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            self.intake.give_up()
+            if self._begun:
+                self._begun = False
+                await keep_snapshot(self)
+
+    async def _drain(self) -> None:
+        """Let what was taken become durable, while there is somebody who does it."""
+        if not self.intake.depth:
+            return
+        pipeline = [task for task in self._tasks if task.get_name() == PIPELINE and not task.done()]
+        drained = asyncio.create_task(self.intake.drained(), name="drain")
+        grace_s = self.settings.shutdown_grace / 1e6
+        await asyncio.wait(
+            {drained, *pipeline}, timeout=grace_s if pipeline else 0, return_when="FIRST_COMPLETED"
+        )
+        if not drained.done():
             log.warning("stopped before everything was durable", waiting=self.intake.depth)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.store.close()
-        if self.embedded is not None:
-            await asyncio.to_thread(self.embedded.stop)
-        self.spool.close()
-        self.aside.close()
+            drained.cancel()
 
     def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
@@ -237,17 +271,29 @@ class Service:
             mark = self.alarms.mark()
             try:
                 yield unit
-                await self.journal.write_directly(batch)
             except BaseException:
                 self.alarms.rollback(mark)
                 raise
-            self.highest = unit.highest
-            names = self.state.take(batch)
-            self._committed(batch, "database")
+            await whole(self._commit(unit, mark))
+        if batch.sources or batch.plant is not None:
+            await whole(self._reconfigure())
+
+    async def _commit(self, unit: Unit, mark: Mark) -> None:
+        """Make an act durable and put it in force."""
+        try:
+            durable = await self.journal.write_directly(unit.batch)
+        except BaseException as error:
+            self.alarms.rollback(mark)
+            if isinstance(error, DuplicateKey):
+                log.error("the state is read again", error=str(error))  # noqa: TRY400
+                self.journal.doubt()
+                raise DatabaseAway from error
+            raise
+        self.highest = unit.highest
+        names = self.state.take(unit.batch)
+        self._committed(unit.batch, durable)
         if names:
             self.hub.catalog_changed(names)
-        if batch.sources or batch.plant is not None:
-            await self._reconfigure()
 
     # what the pipeline tells
 
@@ -273,42 +319,16 @@ class Service:
 
     async def _returned(self) -> None:
         """The database is back; the caller holds the lock."""
-        if not self.pipeline.trusted:
-            await Opening(self).load()
-            self.pipeline.trusted = True
+        opening = self._opening
+        if not self.journal.trusted:
+            await opening.load()
+            self.hub.catalog_changed([c.name for c in self.catalog.characteristics.values()])
+        else:
+            opening.count_on(await self.records.counters())
+        if not opening.configured:
+            await opening.configure()
+            await self._reconfigure()
         await self.pipeline.judge_set_aside()
-
-    async def _make_trials(self) -> None:
-        """Try limits on streams that have points enough."""
-        while True:
-            await asyncio.sleep(0.2)
-            waiting, self._trials = self._trials, set()
-            self.pipeline.wants_trial = self._trials.add
-            for stream in waiting:
-                try:
-                    await self._try_limits(stream)
-                except (StoreLost, DatabaseAway):
-                    self._trials.add(stream)
-
-    async def _try_limits(self, stream: int) -> None:
-        async with self.exclusive() as unit:
-            points = await self.records.points(stream, None, None, 1000)
-            points = points[(points["flags"] & PointFlag.EXCLUDED) == 0]
-            newest = int(self.engine.integers[stream, loop.NEWEST_TIME])
-            made = trial_version(self.catalog, stream, points, newest, unit.batch.at)
-            if made is not None:
-                unit.batch.versions.append(made)
-
-    async def _keep_snapshots(self) -> None:
-        while True:
-            if not self.journal.away:
-                async with self.lock:
-                    state, last = self.state.snapshot(), self.journal.last
-                try:
-                    await asyncio.to_thread(self.spool.save_snapshot, state, last)
-                except SpoolFull as error:
-                    log.warning("no snapshot could be kept", error=str(error))
-            await asyncio.sleep(SNAPSHOT_EVERY_S)
 
     async def _measure_lag(self) -> None:
         clock = asyncio.get_running_loop().time
@@ -357,8 +377,8 @@ class Service:
         return Health(
             ready=self.ready,
             database="away" if self.journal.away or not self.ready else "up",
-            spool_batches=self.spool.depth(),
-            sentences=list(self.why_not),
+            spool_batches=self.spool.depth() + self.aside.depth(),
+            sentences=[*self.why_not, *(self.journal.sentences() if self.ready else ())],
         )
 
     def gauges(self) -> Gauges:

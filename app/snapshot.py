@@ -10,7 +10,7 @@ from app.catalog import Catalog, Source
 from app.characteristic import CharacteristicConfig
 from app.engine import Engine, EngineState
 from app.late import LateReadings, LateSubgroup
-from app.pipeline import Numbers
+from app.quarantine import Numbers
 from app.store.batch import Batch, Characteristic, Context, Stream, Version
 
 
@@ -28,6 +28,7 @@ class Snapshot(msgspec.Struct):
     alarms: bytes
     filling: dict[int, LateSubgroup]
     behind: list[int]
+    held: list[int]
     numbers: Numbers
     epoch: int
 
@@ -41,10 +42,11 @@ class Aftermath(msgspec.Struct):
     registers: bytes
     memory: bytes
     values: bytes
-    versions: list[int]  # the rows of the versions so far
+    versions: dict[int, int]  # by the rows that these streams name
     alarms: bytes
     filling: dict[int, LateSubgroup]
     behind: list[int]
+    held: list[int]
     numbers: Numbers
 
 
@@ -65,6 +67,8 @@ class State:
         self._alarms = alarms
         self.numbers = numbers
         self.epoch = 0
+        self._saved: list[Characteristic] = []
+        self._saved_as_of = -1
 
     def snapshot(self) -> bytes:
         """All of it."""
@@ -72,12 +76,7 @@ class State:
         contexts, next_context = catalog.remembered_contexts()
         return msgspec.msgpack.encode(
             Snapshot(
-                characteristics=[
-                    Characteristic(
-                        entry.id, entry.name, entry.config.stored(), 0, 0 if entry.retired else None
-                    )
-                    for entry in catalog.characteristics.values()
-                ],
+                characteristics=self._saved_characteristics(),
                 streams=list(catalog.streams.values()),
                 versions=list(catalog.versions.values()),
                 sources=list(catalog.sources.values()),
@@ -86,12 +85,32 @@ class State:
                 plant=catalog.plant,
                 engine=self._engine.save(),
                 alarms=self._alarms.to_bytes(),
-                filling=self._late.filling,
+                filling=self._saved_filling(),
                 behind=sorted(self._late.behind),
+                held=sorted(self._late.held),
                 numbers=self.numbers,
                 epoch=self.epoch,
             )
         )
+
+    def _saved_characteristics(self) -> list[Characteristic]:
+        catalog = self._catalog
+        if self._saved_as_of != catalog.revision:
+            self._saved = [
+                Characteristic(
+                    entry.id, entry.name, entry.config.stored(), 0, 0 if entry.retired else None
+                )
+                for entry in catalog.characteristics.values()
+            ]
+            self._saved_as_of = catalog.revision
+        return self._saved
+
+    def _saved_filling(self) -> dict[int, LateSubgroup]:
+        """With ids of versions, for their rows are another process's own."""
+        return {
+            stream: msgspec.structs.replace(group, row=int(self._engine.version_ids[group.row]))
+            for stream, group in self._late.filling.items()
+        }
 
     def restore(self, saved: bytes) -> None:
         """Take up a snapshot; everything here must be empty."""
@@ -126,10 +145,11 @@ class State:
                 registers=mark.registers.tobytes(),
                 memory=mark.memory.tobytes(),
                 values=mark.values.tobytes(),
-                versions=engine.save_versions(),
+                versions=engine.named_versions(mark),
                 alarms=self._alarms.to_bytes(),
-                filling=self._late.filling,
+                filling=self._saved_filling(),
                 behind=sorted(self._late.behind),
+                held=sorted(self._late.held),
                 numbers=self.numbers,
             )
         )
@@ -137,6 +157,8 @@ class State:
     def follow(self, batch: Batch) -> None:
         """Take up a spooled batch that came after the snapshot."""
         catalog, engine = self._catalog, self._engine
+        if changes_configuration(batch):
+            self.take(batch)
         for stream in batch.streams:
             if stream.id not in catalog.streams:
                 catalog.put_stream(stream)
@@ -164,6 +186,7 @@ class State:
         """Put in force what people changed in a committed batch; the characteristics concerned."""
         catalog, engine = self._catalog, self._engine
         concerned = {version.characteristic for version in batch.versions}
+        judged = {(version.characteristic, version.stream) for version in batch.versions}
         for row in batch.characteristics:
             config = CharacteristicConfig.model_validate(row.config)
             catalog.put_characteristic(row.id, config, retired=row.retired_at is not None)
@@ -177,16 +200,23 @@ class State:
         if batch.plant is not None:
             catalog.plant = batch.plant
         engine.ensure()
-        for number in concerned:
-            for stream in catalog.streams_of(number):
+        for number, only in judged:
+            for stream in catalog.streams_of(number) if only is None else [only]:
                 engine.enter_version(stream)
         return [catalog.characteristics[number].name for number in sorted(concerned)]
 
     def _rest(self, state: Snapshot | Aftermath) -> None:
         self._alarms.from_bytes(state.alarms)
-        self._late.filling.clear()
-        self._late.filling.update(state.filling)
-        self._late.behind.clear()
+        self._late.forget()
+        for stream, group in state.filling.items():
+            group.row = self._engine.version_row(self._catalog.versions[group.row])
+            self._late.filling[stream] = group
         self._late.behind.update(state.behind)
+        self._late.held.update(state.held)
         self.numbers.gap = state.numbers.gap
         self.numbers.quarantine = state.numbers.quarantine
+
+
+def changes_configuration(batch: Batch) -> bool:
+    """Whether a batch carries what people configure."""
+    return bool(batch.characteristics or batch.versions or batch.sources or batch.plant is not None)

@@ -74,8 +74,8 @@ class Sources:
         for name, known in self._catalog.sources.items():
             config, supervisor = self._configs.get(name), self._supervisors.get(name)
             skew = supervisor.status.counters.skew_us if supervisor else None
-            if config is not None and config.clock == "corrected":
-                skew = None  # its times are corrected already
+            if config is not None and config.clock != "source":
+                skew = None  # its times are corrected already, or ours
             age = {} if config is None else {"max_age": config.max_age}
             traits[name] = SourceTraits(known.id, skew=int(skew or 0), **age)
         return traits

@@ -1,12 +1,16 @@
 """One act of a person: a batch that is committed when the act is done, or not at all."""
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
 from app.alarm_step import Step
 from app.alarms import Alarms
 from app.catalog import Catalog
 from app.plantfile import Plant, stored
 from app.store.batch import Alarm, AlarmChange, Batch, Source
+
+T = TypeVar("T")
 
 OTHERS = ("source", "audit", "boundary", "station_event")
 
@@ -56,3 +60,18 @@ class Unit:
                     Source(self.number("source"), config.id, config.kind, row)
                 )
         self.batch.plant = stored(plant)
+
+
+async def whole(work: Coroutine[Any, Any, T]) -> T:
+    """Do work to its end also when the caller is cancelled meanwhile; that shows afterwards."""
+    task = asyncio.create_task(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        task.cancelled() or task.exception()  # seen
+        raise cancelled
+    return task.result()

@@ -1,5 +1,6 @@
 """The answer for each reading of a delivery: its point, what that violates, which alarms are open."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -11,12 +12,16 @@ from app.arrivals import Identity, identity
 from app.catalog import Catalog
 from app.http.ports import Row, Verdict
 from app.http.times import iso
-from app.pipeline import JudgedOutcome
+from app.outcome import JudgedOutcome
 from app.store.rows import NO_SUBGROUP, PointFlag, Purpose, Quality
 from collectors.reading import Delivery
 from rules.runs import decode
 
 Subgroup = tuple[int, int]
+Points = tuple[dict[Identity, np.void], dict[Subgroup, np.void]]
+
+MANY = 500
+"""Readings whose answers a worker thread writes, for the event loop's sake."""
 
 
 class Stored(Protocol):
@@ -43,44 +48,56 @@ async def verdicts_of(
     away: bool,
 ) -> list[Verdict | None]:
     """One verdict per reading, None for those that were rejected; a duplicate gets the original's."""
-    answers: list[Verdict | None] = [None] * len(delivery.readings)
-    rows, items, batch = outcome.rows, outcome.items, outcome.batch
-    if rows is None or items is None or batch is None:
-        return answers
+    rows, items, batch, mine = outcome.rows, outcome.items, outcome.batch, outcome.fresh
     refused = {index for index, _ in outcome.rejected}
-    fresh = {identity(row): row for row in _of_streams(batch.readings, rows)}
-    points = [_of_streams(batch.points, rows), _of_streams(batch.changed_points, rows)]
-    unknown = np.array([identity(row) not in fresh for row in rows], bool)
-    if unknown.any() and not away:
-        old = rows[unknown]
+    answers: list[Verdict | None] = [
+        None if item in refused else Verdict("pending") for item in range(len(delivery.readings))
+    ]
+    if rows is None or items is None or batch is None or mine is None:
+        return answers
+    readings = rows[mine]
+    tables = [_of(batch.points, readings), _of(batch.changed_points, readings)]
+    if not mine.all() and not away:
+        old = rows[~mine]
         there = await stored.lookup(old["stream"], old["time"], old["key"])
-        fresh.update({identity(row): row for row in there})
-        points.insert(0, await stored.points_of(there))
-    by_identity, by_subgroup = _index(points)
-    for row, item in zip(rows, items.tolist(), strict=True):
-        if item in refused:
-            continue
-        reading = fresh.get(identity(row))
-        if reading is None:
-            answers[item] = Verdict("pending")
-            continue
-        number = int(reading["subgroup"])
-        if number == NO_SUBGROUP:
-            point = by_identity.get(identity(reading))
-        else:
-            point = by_subgroup.get((int(reading["stream"]), number))
-        answers[item] = _verdict(reading, point, catalog, alarms)
+        readings = np.concatenate([readings, there])
+        tables.insert(0, await stored.points_of(there))
+
+    def fill() -> None:
+        known = {identity(reading): reading for reading in readings}
+        points = _index(tables)
+        for row, item in zip(rows, items.tolist(), strict=True):
+            reading = known.get(identity(row))
+            if reading is not None and item not in refused:
+                answers[item] = _verdict(reading, _point_of(reading, points), catalog, alarms)
+
+    if len(rows) < MANY:
+        fill()
+    else:
+        await asyncio.to_thread(fill)
     return answers
 
 
-def _of_streams(table: NDArray[np.void], rows: NDArray[np.void]) -> NDArray[np.void]:
-    return table[np.isin(table["stream"], np.unique(rows["stream"]))]
+def _of(points: NDArray[np.void], readings: NDArray[np.void]) -> NDArray[np.void]:
+    """The points that may be those of the readings."""
+    points = points[np.isin(points["stream"], readings["stream"])]
+    single = points["subgroup"] == NO_SUBGROUP
+    by_time = np.isin(points["time"], readings["time"])
+    by_subgroup = np.isin(points["subgroup"], readings["subgroup"])
+    return points[np.where(single, by_time, by_subgroup)]
 
 
-def _index(
-    tables: Sequence[NDArray[np.void]],
-) -> tuple[dict[Identity, np.void], dict[Subgroup, np.void]]:
-    by_identity, by_subgroup = {}, {}
+def _point_of(reading: np.void, points: Points) -> np.void | None:
+    by_identity, by_subgroup = points
+    number = int(reading["subgroup"])
+    if number == NO_SUBGROUP:
+        return by_identity.get(identity(reading))
+    return by_subgroup.get((int(reading["stream"]), number))
+
+
+def _index(tables: Sequence[NDArray[np.void]]) -> Points:
+    by_identity: dict[Identity, np.void] = {}
+    by_subgroup: dict[Subgroup, np.void] = {}
     for table in tables:
         for point in table:
             if point["subgroup"] == NO_SUBGROUP:

@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import partial
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from app.alarms import Alarms
@@ -15,7 +15,10 @@ from app.facts import Facts
 from app.metrics import SourceState
 from app.silence import DOWN, NOT_YET, Found, Lost, look, look_at_sources
 from app.store.batch import Batch
+from app.store.errors import StoreError
 from rules import stream as loop
+
+log = structlog.get_logger(__name__)
 
 EVERY_S = 1.0
 
@@ -44,14 +47,23 @@ class Watch:
 
     async def run(self, act: Callable[[Callable[[Batch], None]], Awaitable[None]]) -> None:
         """Look, and act when something is found, without end."""
+        said = ""
         while True:
             await asyncio.sleep(EVERY_S)
             found = self.look()
-            if found.quiet or found.heard or self._alarms.due(self._clock()):
-                await act(partial(self._listen, found))
+            if not (found.quiet or found.heard or self._alarms.due(self._clock())):
+                continue
+            try:
+                await act(self._listen)
+                said = ""
+            except StoreError as error:  # it is found again
+                if str(error) != said:
+                    said = str(error)
+                    log.warning("silence cannot be recorded", error=said)
 
-    def _listen(self, found: Found, batch: Batch) -> None:
-        self._alarms.listen(batch, found, batch.at)
+    def _listen(self, batch: Batch) -> None:
+        # Looked at again: the world went on while this waited for its turn.
+        self._alarms.listen(batch, self.look(), batch.at)
 
     def look(self) -> Found:
         """What has gone quiet or is heard again since the last look."""
@@ -76,7 +88,7 @@ class Watch:
         if as_of != self._as_of:
             self._as_of = as_of
             self._expect = np.zeros(self._engine.streams, np.int64)
-            for stream in self._catalog.streams.values():
+            for stream in list(self._catalog.streams.values()):  # a thread may add some
                 entry = self._catalog.characteristics[stream.characteristic]
                 if stream.id < len(self._expect) and entry.config.expect and not entry.retired:
                     self._expect[stream.id] = entry.config.expect

@@ -6,10 +6,13 @@ import socket
 import sqlite3
 import struct
 import threading
+import uuid
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
+
+import psutil
 
 from app.store.batch import Batch
 from app.store.errors import AlreadyWriting, SpoolBroken, SpoolFull
@@ -33,8 +36,13 @@ FULL: Final = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_I
                sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_TRUNCATE}  # fmt: skip
 """How SQLite says that the disk, a quota or the largest file size is reached."""
 
-MARK: Final = struct.Struct("<qI")
-"""The newest committed batch and its checksum, in a file that is never fsynced."""
+MARK: Final = struct.Struct("<qq16sI")
+"""The newest committed batch, the newest that was begun, the run of the machine, and a checksum.
+
+In a file that is never fsynced.
+"""
+
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Snapshot(NamedTuple):
@@ -64,7 +72,9 @@ class Spool:
         self._bytes = 0
         self._oldest: int | None = None
         self._newest = 0
-        self._last_committed = 0
+        self._last_committed = self._last_begun = 0
+        self._boot = _this_boot()
+        self._marked_in = b""
 
     def open(self) -> None:
         """Take the spool for this process.
@@ -81,7 +91,9 @@ class Spool:
                 self._ask(_prepare)
                 self._count()
             self._mark = os.open(self._mark_path, os.O_RDWR | os.O_CREAT, 0o600)
-            self._last_committed = _read_mark(os.pread(self._mark, MARK.size, 0))
+            self._last_committed, self._last_begun, self._marked_in = _read_mark(
+                os.pread(self._mark, MARK.size, 0)
+            )
         except BaseException:
             self.close()
             raise
@@ -128,13 +140,19 @@ class Spool:
             )
         if row is None:
             return None
-        number, crc, packed = row
+        return self._sound(*row)
+
+    def _sound(self, number: int, crc: int, packed: bytes) -> Batch:
         if zlib.crc32(packed) != crc:
             raise SpoolBroken(f"{self.path}: batch {number} is damaged on the disk")
         return unpack(packed)
 
     def after(self, number: int) -> Iterator[Batch]:
-        """The batches that came after this one, oldest first."""
+        """The batches that came after this one, oldest first.
+
+        Raises:
+            SpoolBroken: one of them is damaged.
+        """
         with self._turn:
             ids = self._ask(
                 lambda file: file.execute(
@@ -143,12 +161,12 @@ class Spool:
             )
         for (one,) in ids:
             with self._turn:
-                packed = self._ask(
+                crc, packed = self._ask(
                     lambda file, one=one: file.execute(  # type: ignore[misc]
-                        "SELECT packed FROM batch WHERE id = ?", (one,)
+                        "SELECT crc, packed FROM batch WHERE id = ?", (one,)
                     ).fetchone()
                 )
-            yield unpack(packed[0])
+            yield self._sound(one, crc, packed)
 
     def drop(self, number: int) -> None:
         """Forget this batch and those before it, once they are in the database."""
@@ -199,18 +217,32 @@ class Spool:
             return None
         return Snapshot(row[3], row[0], bool(row[1]))
 
+    def note_begun(self, number: int) -> None:
+        """Remember that this batch is on its way to the database; as cheap as ``note_committed``."""
+        self._note(self._last_committed, number)
+
     def note_committed(self, number: int) -> None:
         """Remember the newest batch in the database: cheap, never blocks, and true after a kill.
 
         After a power cut it may be an older one.
         """
-        mark = struct.pack("<q", number)
-        os.pwrite(self._mark, MARK.pack(number, zlib.crc32(mark)), 0)
-        self._last_committed = number
+        self._note(number, number)
+
+    def _note(self, committed: int, begun: int) -> None:
+        mark = MARK.pack(committed, begun, self._boot, 0)[:-4]
+        os.pwrite(self._mark, mark + struct.pack("<I", zlib.crc32(mark)), 0)
+        self._last_committed, self._last_begun, self._marked_in = committed, begun, self._boot
 
     def last_committed(self) -> int:
         """What ``note_committed`` was last told, also before a restart; 0 when not known."""
         return self._last_committed
+
+    def in_doubt(self, last: int) -> bool:
+        """Whether the database may hold batches newer than ``last``, as far as is known here."""
+        if self._depth:
+            # While one batch waits here, none goes to the database past it.
+            return max(self._last_begun, self._last_committed) > last
+        return self._marked_in != self._boot or self._last_begun > last
 
     def _take_lock(self) -> None:
         handle = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -274,8 +306,16 @@ def _drop(file: sqlite3.Connection, number: int) -> tuple[int, int, int | None]:
     return len(sizes), sum(sizes), oldest and oldest[0]
 
 
-def _read_mark(octets: bytes) -> int:
+def _read_mark(octets: bytes) -> tuple[int, int, bytes]:
     if len(octets) != MARK.size:
-        return 0
-    number, crc = MARK.unpack(octets)
-    return number if zlib.crc32(struct.pack("<q", number)) == crc else 0
+        return 0, 0, b""
+    committed, begun, boot, crc = MARK.unpack(octets)
+    return (committed, begun, boot) if zlib.crc32(octets[:-4]) == crc else (0, 0, b"")
+
+
+def _this_boot() -> bytes:
+    """Names the time since the machine started: what was written in it and not synced is there."""
+    try:
+        return uuid.UUID(BOOT_ID.read_text().strip()).bytes
+    except (OSError, ValueError):
+        return struct.pack("<qq", 0, int(psutil.boot_time()))

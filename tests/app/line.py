@@ -30,6 +30,7 @@ class DirectJournal:
         self.store = store
         self.last = 0
         self.away = False
+        self.trusted = True
 
     async def commit(self, batch):
         await self.store.write(batch)

@@ -47,6 +47,11 @@ class MemoryStore:
             self.contexts[context.id] = context.tags
         self.batches.append(batch)
 
+    async def last_batch(self) -> int:
+        if self.away:
+            raise StoreLost
+        return self.batches[-1].id if self.batches else 0
+
     def _sorted(self, table, stream, dtype):
         found = [row for _, row in sorted(table.get(stream, {}).items())]
         return np.array(found, dtype) if found else np.empty(0, dtype)
