@@ -368,9 +368,9 @@ def check_verdicts(service: Andon, readings: Sequence[Any]) -> None:
     points = {
         name: list(rows) for name, rows in groupby(service.rows(POINTS), key=itemgetter("name"))
     }
-    for name, rows in groupby(readings, key=itemgetter("name")):
-        found = points.pop(name, [])
-        expected = _grouped(list(rows), found) if name in GROUPED else _single(list(rows))
+    for name, group in groupby(readings, key=itemgetter("name")):
+        rows, found = list(group), points.pop(name, [])
+        expected = _grouped(rows, found) if name in GROUPED else _single(rows)
         assert [(p["time"], p["key"]) for p in found] == [one[:2] for one in expected], name
         chart = "xbar_r" if name in GROUPED else "i_mr"
         row = version[name]
