@@ -109,4 +109,3 @@ def trial_version(
         reason=f"trial limits from the first {len(points)} points",
         created_at=at,
     )
-
