@@ -92,7 +92,8 @@ def test_it_runs_stops_without_a_trace_and_goes_on_with_its_data(start):
     points = demo.get("characteristics/shaft-diameter/points?limit=1000")["time"]
     assert len(points) >= 200
     assert demo.get("quarantine")["items"] == []
-    assert demo.get("alarms")["items"] == []
+    # a run rule may speak by chance, as on any plant; no part is bad before anything went wrong
+    assert [one for one in demo.get("alarms")["items"] if one["class"] == "spec"] == []
 
     family = demo.family()
     assert len(family) >= 8
