@@ -25,9 +25,9 @@ ONE = [f"one-{i}" for i in range(8)]
 MANY = [f"many-{i}" for i in range(8)]
 MES = [f"mes-{i}" for i in range(3)]
 ARRIVAL, NAMED, SAMPLE, SHARED = "by-arrival", "by-name", "mes-sample", "shared"
-ALARMING = "alarming"
+ALARMING, AGAIN = "alarming", "alarming-again"
 GROUPED = {ARRIVAL, NAMED, SAMPLE}
-SINGLES = [*ONE, *MANY, *MES, SHARED, ALARMING]
+SINGLES = [*ONE, *MANY, *MES, SHARED, ALARMING, AGAIN]
 
 CHARACTERISTIC = """
 [[characteristic]]
@@ -132,6 +132,9 @@ class Line(threading.Thread):
 
     def run(self) -> None:
         self._client.loop_start()
+        for name in (ALARMING, AGAIN):
+            sent = self._gauges.measure(name)
+            self._publish(f"plant/one/{name}", _item(sent), [sent])
         began = time.monotonic()
         while not self._stopping.is_set():
             due = (time.monotonic() - began) * self._rate
@@ -275,7 +278,8 @@ class Mes(threading.Thread):
             return
         self.repeated += 1
         first, second = lasting(before, before.verdicts), lasting(before, verdicts)
-        if first != second:
+        both = first.keys() & second.keys()  # without the database a repetition is pending
+        if {i: first[i] for i in both} != {i: second[i] for i in both}:
             self.wrong.append(f"answered {first}, on repetition {second}")
 
     def stop(self) -> None:
@@ -326,17 +330,17 @@ class Load:
         """Nothing acknowledged is lost or stored twice, and every verdict is what it must be."""
         assert [wrong for one in self.mes for wrong in one.wrong] == []
         acknowledged = {*self.sent, *(sent for post in self.answered for sent in post.sent)}
-        total = "SELECT count(*) FROM reading"
 
-        def arrived() -> bool:
-            return int(self._service.rows(total)[0][0]) >= len(acknowledged)
+        def arrived() -> list[Any] | None:
+            if int(self._service.rows("SELECT count(*) FROM reading")[0][0]) < len(acknowledged):
+                return None
+            rows = self._service.rows(READINGS)
+            return rows if acknowledged <= {Sent(*row[:4]) for row in rows} else None
 
-        until(f"{len(acknowledged)} readings", arrived, wait_s=90, every_s=0.5)
-        readings = self._service.rows(READINGS)
+        readings = until(f"{len(acknowledged)} readings", arrived, wait_s=120, every_s=0.5)
         stored = [Sent(*row[:4]) for row in readings]
         assert len(stored) == len(set(stored))
-        missing, unknown = acknowledged - set(stored), set(stored) - acknowledged
-        assert not missing, f"{len(missing)} lost, such as {sorted(missing)[:5]}"
+        unknown = set(stored) - acknowledged
         # What was posted and not answered may be there, or not.
         assert {sent.characteristic for sent in unknown} <= {*MES, SAMPLE, SHARED}
         assert len(unknown) <= SIZE * len(self.mes)
@@ -371,7 +375,8 @@ def check_verdicts(service: Andon, readings: Sequence[Any]) -> None:
     for name, group in groupby(readings, key=itemgetter("name")):
         rows, found = list(group), points.pop(name, [])
         expected = _grouped(rows, found) if name in GROUPED else _single(rows)
-        assert [(p["time"], p["key"]) for p in found] == [one[:2] for one in expected], name
+        drawn, due = {(p["time"], p["key"]) for p in found}, {one[:2] for one in expected}
+        assert drawn == due, f"{name}: without point {due - drawn}, without reading {drawn - due}"
         chart = "xbar_r" if name in GROUPED else "i_mr"
         row = version[name]
         judged = judge(
@@ -415,16 +420,24 @@ def _grouped(rows: list[Any], points: list[Any]) -> list[tuple[int, int, list[fl
     ]
 
 
+UNEVENTFUL = """
+    SELECT s.name, p.time, p.violations FROM point p JOIN stream s ON s.id = p.stream
+    WHERE p.violations & (3::bigint | 3::bigint << 48) <> 0 AND NOT EXISTS (
+        SELECT FROM event e WHERE e.stream = p.stream AND e.rule = 'nelson-1'
+          AND (e.first_time, e.first_key) <= (p.time, p.key)
+          AND (p.time, p.key) <= (e.last_time, e.last_key))
+    LIMIT 5
+"""
+
+
 def check_alarms(service: Andon) -> None:
-    """One disturbance is one alarm, and what signals has an event."""
+    """One alarm is open per stream and class, and no point beyond its limits lacks an event."""
     twice = service.rows(
         "SELECT stream, class FROM alarm WHERE state NOT IN ('closed', 'withdrawn')"
         " GROUP BY stream, class HAVING count(*) > 1"
     )
     assert twice == []
-    beyond = service.rows("SELECT DISTINCT stream FROM point WHERE violations & 3 <> 0")
-    events = service.rows("SELECT DISTINCT stream FROM event WHERE rule = 'nelson-1'")
-    assert {row["stream"] for row in beyond} == {row["stream"] for row in events}
+    assert service.rows(UNEVENTFUL) == []
 
 
 @contextmanager

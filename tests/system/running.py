@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +17,9 @@ from typing import Any, TypeVar
 
 import httpx
 import psutil
+from websockets.sync.client import ClientConnection
+from websockets.sync.client import connect as connect_socket
+from websockets.typing import Subprotocol
 
 from app.store.connection import connect
 from app.store.embedded import EmbeddedPostgres
@@ -30,11 +34,11 @@ WAIT_S = 60.0
 def until(
     what: str, found: Callable[[], T | None], *, wait_s: float = WAIT_S, every_s: float = 0.05
 ) -> T:
-    """Ask until there is an answer other than None and False."""
+    """Ask until there is something."""
     deadline = time.monotonic() + wait_s
     while True:
         answer = found()
-        if answer is not None and answer is not False:
+        if answer:
             return answer
         assert time.monotonic() < deadline, f"{what}: not within {wait_s:g} s"
         time.sleep(every_s)
@@ -200,6 +204,45 @@ def andon(*words: str) -> list[str]:
     return [sys.executable, "-c", "from app.cli import main; main()", *words]
 
 
+class Screen:
+    """Somebody's page: what the socket tells it of some streams."""
+
+    def __init__(self, socket: ClientConnection, streams: Sequence[str]) -> None:
+        self._socket = socket
+        socket.send(json.dumps({"t": "sub", "chars": list(streams), "rate": 10}))
+
+    def sees(self, stream: str, value: float, *, bits: int = 0) -> None:
+        """Wait for a point of this value that violates these rules."""
+        deadline = time.monotonic() + WAIT_S
+        told: Counter[str] = Counter()
+        while time.monotonic() < deadline:
+            with suppress(TimeoutError):
+                message = json.loads(self._socket.recv(1.0))
+                told[message["t"]] += 1
+                if any(y == value and f & bits == bits for y, f in _drawn(message, stream)):
+                    return
+        raise AssertionError(f"{stream} {value} was not shown, only {told}")
+
+
+def _drawn(message: dict[str, Any], stream: str) -> list[tuple[float, int]]:
+    """Value and violations of each point of a stream in a message."""
+    match message["t"]:
+        case "d":
+            return [(row[3], row[4]) for row in message["p"] if row[0] == stream]
+        case "snap" if message["c"] == stream:
+            return list(zip(message["y"], message["f"], strict=True))
+        case _:
+            return []
+
+
+@contextmanager
+def watching(service: Andon, *streams: str) -> Iterator[Screen]:
+    """A page that shows these streams."""
+    url = service.url.replace("http", "ws") + "/api/v1/live"
+    with connect_socket(url, subprotocols=[Subprotocol("andon.v1")]) as socket:
+        yield Screen(socket, streams)
+
+
 class Posted:
     """One announcement as the receiver got it."""
 
@@ -233,7 +276,10 @@ class _Receive(BaseHTTPRequestHandler):
     server: Receiver
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        length = int(self.headers["Content-Length"])
+        body = self.rfile.read(length)
+        if len(body) < length:
+            return  # the sender was killed
         self.server.posts.append(Posted(self.headers["Idempotency-Key"], json.loads(body)))
         self.send_response(204)
         self.end_headers()
