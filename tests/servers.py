@@ -139,12 +139,14 @@ class Server:
     def freeze(self) -> None:
         """Stop the server's processes from running while their sockets stay open."""
         for process in self._family():
-            process.suspend()
+            with suppress(psutil.NoSuchProcess):  # a worker of the server may just have ended
+                process.suspend()
 
     def thaw(self) -> None:
         """Let a frozen server go on."""
         for process in self._family():
-            process.resume()
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
 
     def restart(self) -> None:
         """Stop and start again on the same port."""

@@ -113,6 +113,9 @@ class EmbeddedPostgres:
     def _sockets(self) -> Path:
         if len(os.fsencode(self._directory)) + len("/.s.PGSQL.5432") < SOCKET_PATH_MAX:
             return self._directory
+        self._directory.mkdir(
+            parents=True, exist_ok=True
+        )  # its address may be asked before it runs
         inode = self._directory.stat()
         return Path(tempfile.gettempdir()) / f"andon-{os.geteuid()}-{inode.st_dev}-{inode.st_ino}"
 
