@@ -99,14 +99,14 @@ class Intake:
 
     def give_up(self) -> None:
         """Nobody will serve what still waits: its senders keep it."""
+        for turn in self._room:
+            turn.cancel()
         waiting, self._queue = list(self._queue), deque()
         for one in waiting:
             if not one.receipt.done():
                 one.receipt.cancel()
         self._waiting -= sum(one.weight for one in waiting)
         self.done(waiting, 0.0)
-        for turn in self._room:
-            turn.cancel()
 
     def retry_after(self) -> float:
         """Seconds until about half of what waits will be served."""

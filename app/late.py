@@ -107,7 +107,10 @@ class Changes(NamedTuple):
 class LateReadings:
     """Takes the streams of a batch to which late readings came."""
 
-    def __init__(self, catalog: Catalog, engine: Engine, history: History) -> None:
+    def __init__(
+        self, catalog: Catalog, engine: Engine, history: History, window: int = WINDOW
+    ) -> None:
+        self.window = window
         self._catalog = catalog
         self._engine = engine
         self._history = history
@@ -271,12 +274,12 @@ class LateReadings:
         start = _identity(before[0]) if len(before) == REACH else BEGINNING
         complete = len(after) < REACH
         end = None if complete else _identity(after[-1])
-        stored = await self._history.readings_between(stream, start, end, WINDOW)
-        if len(stored) == WINDOW and len(fresh) > 1:
+        stored = await self._history.readings_between(stream, start, end, self.window)
+        if len(stored) == self.window and len(fresh) > 1:
             return await self._in_parts(stream, fresh, now, since, why)
-        while len(stored) and not len(stored) % WINDOW:
+        while len(stored) and not len(stored) % self.window:
             last_read = _identity(stored[-1])  # both ends are included
-            more = await self._history.readings_between(stream, last_read, end, WINDOW + 1)
+            more = await self._history.readings_between(stream, last_read, end, self.window + 1)
             if len(more) <= 1:
                 break
             stored = np.concatenate([stored, more[1:]])

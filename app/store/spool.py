@@ -64,7 +64,7 @@ class Spool:
         self.path = directory / "spool.sqlite"
         self._lock_path = directory / "spool.lock"
         self._mark_path = directory / "spool.committed"
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._turn = threading.Lock()
         self._file: sqlite3.Connection | None = None
         self._lock = self._mark = -1
@@ -117,10 +117,10 @@ class Spool:
         """
         packed = pack(batch)
         with self._turn:
-            if self._bytes + len(packed) > self._max_bytes:
+            if self._bytes + len(packed) > self.max_bytes:
                 raise SpoolFull(
                     f"the spool holds {self._bytes / 2**20:.0f} MB in {self._depth} batches, "
-                    f"{self._max_bytes / 2**20:.0f} MB is its limit"
+                    f"{self.max_bytes / 2**20:.0f} MB is its limit"
                 )
             row = (batch.id, batch.at, zlib.crc32(packed), packed)
             self._ask(lambda file: _execute(file, "INSERT INTO batch VALUES (?, ?, ?, ?)", row))

@@ -75,13 +75,14 @@ class Line:
         return catalog
 
     def _build(self) -> None:
-        late = LateReadings(self.catalog, self.engine, self.store)
-        self.late = late
+        self.late = LateReadings(self.catalog, self.engine, self.store)
         self.alarms = Alarms()
-        self.journal = getattr(self, "journal", None) or DirectJournal(self.store)
+        self.intake = Intake(10**6)
+        self.lock = getattr(self, "lock", None) or asyncio.Lock()
+        self.journal = getattr(self, "journal", None) or self._journal()
         self.pipeline = Pipeline(
-            Intake(10**6), self.catalog, self.engine, self.alarms, self.journal, late, self.store,
-            asyncio.Lock(), lambda: NOW,
+            self.intake, self.catalog, self.engine, self.alarms, self.journal, self.late,
+            self.store, self.lock, lambda: NOW,
         )  # fmt: skip
         self.pipeline.traits[SOURCE] = SourceTraits(1)
         self.pipeline.describe = lambda stream: StreamFacts(
@@ -91,6 +92,9 @@ class Line:
             zone=ZoneInfo("UTC"),
             version=self.catalog.versions.get,
         )
+
+    def _journal(self):
+        return DirectJournal(self.store)
 
     async def feed(self, readings: list[Reading]):
         """One delivery, one batch."""

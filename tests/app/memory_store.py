@@ -5,7 +5,7 @@ import bisect
 import numpy as np
 
 from app.restart import Remains
-from app.store.errors import DuplicateKey, StoreLost
+from app.store.errors import DuplicateKey, StoreLost, StoreRefused
 from app.store.rows import NO_SUBGROUP, POINT, READING, ReadingFlag
 
 
@@ -14,12 +14,24 @@ def place(row):
 
 
 class MemoryStore:
+    """Can be away, lose its answers, stop answering questions, and refuse what ``objection`` says."""
+
     def __init__(self) -> None:
         self.readings: dict[int, dict[tuple[int, int], np.void]] = {}
         self.points: dict[int, dict[tuple[int, int], np.void]] = {}
         self.contexts: dict[int, dict[str, str]] = {}
         self.batches: list = []
         self.away = False
+        self.mute = False  # what is written is stored, but nobody is told
+        self.patience = None  # so many more questions are answered
+        self.objection = lambda _: None
+
+    def asked(self) -> None:
+        if self.patience is not None:
+            self.patience -= 1
+        if self.away or self.patience == -1:
+            self.away = True
+            raise StoreLost
 
     async def open(self) -> None:
         if self.away:
@@ -28,12 +40,14 @@ class MemoryStore:
     async def write(self, batch) -> None:
         if self.away:
             raise StoreLost
-        if self.batches and batch.id <= self.batches[-1].id:
+        last = await self.last_batch()
+        if self.batches and batch.id <= last:
             return
-        for rows, table in ((batch.readings, self.readings), (batch.points, self.points)):
-            for row in rows:
-                if place(row) in table.get(int(row["stream"]), {}):
-                    raise DuplicateKey(f"{row} is there", "reading")
+        if (objection := self.objection(batch)) is not None:
+            raise objection
+        if self.batches and batch.id != last + 1:
+            raise StoreRefused(f"batch {batch.id} does not follow batch {last}")
+        self._refuse_known(batch)
         for row in batch.readings:
             self.readings.setdefault(int(row["stream"]), {})[place(row)] = row.copy()
         for row in batch.withdrawn_points:
@@ -46,6 +60,15 @@ class MemoryStore:
         for context in batch.contexts:
             self.contexts[context.id] = context.tags
         self.batches.append(batch)
+        if self.mute:
+            self.away = True
+            raise StoreLost
+
+    def _refuse_known(self, batch) -> None:
+        for rows, table in ((batch.readings, self.readings), (batch.points, self.points)):
+            for row in rows:
+                if place(row) in table.get(int(row["stream"]), {}):
+                    raise DuplicateKey(f"{row} is there", "reading")
 
     async def last_batch(self) -> int:
         if self.away:
@@ -63,8 +86,7 @@ class MemoryStore:
         return self._sorted(self.readings, stream, READING)
 
     async def lookup(self, streams, times, keys):
-        if self.away:
-            raise StoreLost
+        self.asked()
         found = [
             self.readings[int(s)][int(t), int(k)]
             for s, t, k in zip(streams, times, keys, strict=True)
@@ -73,6 +95,7 @@ class MemoryStore:
         return np.array(found, READING) if found else np.empty(0, READING)
 
     async def named(self, streams, names, since):
+        self.asked()
         return {
             (s, n)
             for s, n in zip(streams, names, strict=True)
@@ -81,16 +104,19 @@ class MemoryStore:
         }
 
     async def points_before(self, stream, time, key, limit):
+        self.asked()
         rows = self.all_points(stream)
         at = bisect.bisect_left([place(row) for row in rows], (time, key))
         return rows[max(0, at - limit) : at]
 
     async def points_from(self, stream, time, key, limit):
+        self.asked()
         rows = self.all_points(stream)
         at = bisect.bisect_left([place(row) for row in rows], (time, key))
         return rows[at : at + limit]
 
     async def readings_between(self, stream, start, end, limit):
+        self.asked()
         rows = self.all_readings(stream)
         chosen = [row for row in rows if start <= place(row) and (end is None or place(row) <= end)]
         return np.array(chosen[:limit], READING) if chosen else np.empty(0, READING)
