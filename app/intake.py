@@ -8,6 +8,7 @@ from typing import NamedTuple
 from collectors.reading import Delivery, IntakeFull, Outcome, Receipt
 
 FEW = 250  # readings that are not worth a commit of their own at once
+AT_LEAST_S = 0.005  # what is sent together arrives within this
 OVERHEAD = 1  # an empty delivery occupies a place too
 
 
@@ -32,6 +33,7 @@ class Intake:
         self._arrived = asyncio.Event()
         self._empty = asyncio.Event()
         self._room: deque[asyncio.Future[None]] = deque()
+        self._served_at = 0.0  # the last batch, by the monotonic clock
         self._rate = 1000.0  # readings a second that lately became durable
 
     async def emit(self, delivery: Delivery, *, wait: bool = True) -> Receipt:
@@ -54,16 +56,17 @@ class Intake:
         self._arrived.set()
         return receipt
 
-    async def take(self, most: int, linger_s: float) -> list[Waiting]:
+    async def take(self, most: int, pace_s: float) -> list[Waiting]:
         """The oldest deliveries, up to about ``most`` readings; waits until there is one.
 
-        When little is there it waits ``linger_s`` for more.
+        When little is there it waits for more, until ``pace_s`` after the batch before: what comes
+        now and then is served at once, what comes all the time shares its commits.
         """
         while not self._queue:
             self._arrived.clear()
             await self._arrived.wait()
         if self._waiting < FEW:
-            await asyncio.sleep(linger_s)
+            await asyncio.sleep(max(AT_LEAST_S, self._served_at + pace_s - time.monotonic()))
         taken = [self._queue.popleft()]
         total = taken[0].weight
         while self._queue and total + self._queue[0].weight <= most:
@@ -78,6 +81,7 @@ class Intake:
         self.depth -= total
         if seconds > 0:
             self._rate += 0.2 * (total / seconds - self._rate)
+        self._served_at = time.monotonic()
         if self.depth == 0:
             self._empty.set()
         self._wake()

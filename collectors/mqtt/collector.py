@@ -28,7 +28,7 @@ from collectors.skew import Skew
 
 MOST_MESSAGES = 500  # in one delivery
 MOST_READINGS = 4_000  # in one delivery: mapping more would hold up the event loop
-LINGER_S = 0.01  # waits for more messages while earlier ones are on their way to disk
+LINGER_S = 0.1  # waits for more messages, but no longer than earlier ones are on their way to disk
 IDLE_S = 1.0  # between looks at missing numbers
 GRACE_S = 2.0  # a clean stop waits for what is under way, so that it need not be sent again
 SEEN_EVERY_US = 10_000_000
@@ -132,7 +132,7 @@ class MqttCollector:
             opened.acknowledge(mids)
             self.counters.acknowledged += len(mids)
 
-        window = Window(acknowledge, inbox.close)
+        window = Window(acknowledge, inbox.close, inbox.hurry)
         at_once = min(MOST_MESSAGES, max(1, self._config.inflight // 2))
         grace_s = 0.0
         try:

@@ -77,12 +77,17 @@ class Inbox:
             self._waiting = deque(message for message in self._waiting if message.qos == 0)
             self._ready.set()
 
+    def hurry(self) -> None:
+        """Whoever lingers takes what is there."""
+        if self._waiting:
+            self._ready.set()
+
     async def take(
         self, most: int, *, linger_s: float = 0.0, idle_s: float | None = None
     ) -> list[Arrived]:
         """The oldest messages, at least one; none when ``idle_s`` passed without any.
 
-        With ``linger_s`` it waits that long for more, to be cheaper per message.
+        With ``linger_s`` it waits that long for more, or until ``hurry``, to be cheaper per message.
         """
         if not self._waiting:
             await self._wait(1, idle_s)

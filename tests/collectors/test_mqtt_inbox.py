@@ -49,6 +49,29 @@ async def test_taking_waits_for_the_first_and_lingers_for_more() -> None:
     assert [entry.mid for entry in taken] == [1, 2, 3]
 
 
+async def test_lingering_ends_once_nothing_is_on_its_way_to_disk() -> None:
+    inbox = filled(message(1), message(2))
+    window = Window(lambda mids: None, inbox.close, inbox.hurry)
+    receipt: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+    window.add(receipt, [0])
+    taking = asyncio.create_task(inbox.take(10, linger_s=20))
+    await asyncio.sleep(0.02)
+    assert not taking.done()
+    receipt.set_result(DURABLE)
+    assert [entry.mid for entry in await taking] == [1, 2]
+
+
+async def test_hurry_takes_nothing_where_nothing_waits() -> None:
+    inbox = filled()
+    taking = asyncio.create_task(inbox.take(10))
+    await asyncio.sleep(0)
+    inbox.hurry()
+    await asyncio.sleep(0.02)
+    assert not taking.done()
+    inbox.put(message(1))
+    assert [entry.mid for entry in await taking] == [1]
+
+
 async def test_qos_0_is_dropped_and_counted_when_there_is_no_room() -> None:
     counters = Counters()
     inbox = Inbox("broker", counters)
