@@ -21,6 +21,7 @@ MAX_AGE = 7 * 86_400_000_000
 TAGS, TAG_LENGTH = 32, 256
 EXACT = 2.0**53
 
+NAMED, HISTORICAL = int(ReadingFlag.NAMED), int(ReadingFlag.HISTORICAL)
 QUALITY = {quality.name.lower(): int(quality) for quality in Quality}
 PURPOSE = {purpose.name.lower(): int(purpose) for purpose in Purpose}
 
@@ -51,89 +52,21 @@ def admit(
     traits: Mapping[str, SourceTraits],
 ) -> Admitted:
     """Turn deliveries into rows; every reading becomes a row or a quarantined item with a reason."""
-    rows: list[tuple[float, ...]] = []
-    stamps: list[tuple[int, int, int, int]] = []
-    decimals: list[int] = []
+    drafts = Drafts([], [], [])
     quarantined: list[Quarantined] = []
     rejected: list[list[tuple[int, str]]] = []
-    find, stream_for, context_for = catalog.find, catalog.stream_for, catalog.context_for
     for number, delivery in enumerate(deliveries):
-        source = traits[delivery.source]
-        received = delivery.received_at
-        latest, oldest = received + AHEAD + max(0, source.skew), received - source.max_age
-        refused: list[tuple[int, str]] = []
+        source, received = traits[delivery.source], delivery.received_at
+        refused = _admit(number, delivery, catalog, source, drafts)
         quarantined += [_kept(reject, source.id, received) for reject in delivery.rejects]
-        for item, reading in enumerate(delivery.readings):
-            entry = find(reading.characteristic)
-            time = reading.time
-            if (
-                entry is None
-                or not entry.plausible[0] <= reading.value <= entry.plausible[1]
-                or reading.value - reading.value != 0.0  # not finite
-                or reading.quality == "bad"
-                or entry.attribute
-                or not oldest <= time <= latest
-                or not KEY_MIN <= reading.key <= KEY_MAX
-            ):
-                reason = _objection(entry, reading, oldest, latest)
-                if reason is not None:
-                    refused.append((item, reason))
-                    quarantined.append(_refused(reading, reason, source.id, received))
-                    continue
-            assert entry is not None  # noqa: S101 - an unknown one has an objection
-            tags = reading.tags
-            if tags is not None and (
-                len(tags) > TAGS or max(map(len, tags.values()), default=0) > TAG_LENGTH
-            ):
-                reason = f"more than {TAGS} tags, or a tag longer than {TAG_LENGTH} characters"
-                refused.append((item, reason))
-                quarantined.append(_refused(reading, reason, source.id, received))
-                continue
-            stream = (
-                entry.sole_stream
-                if entry.sole_stream is not None
-                else stream_for(entry, tags or {})
-            )
-            if stream is None:
-                reason = (
-                    f"{entry.name}: too many streams; check the tags {', '.join(entry.stream_tags)}"
-                )
-                refused.append((item, reason))
-                quarantined.append(_refused(reading, reason, source.id, received))
-                continue
-            named = reading.subgroup is not None
-            rows.append(
-                (
-                    stream,
-                    time,
-                    reading.key,
-                    reading.value,
-                    math.nan if reading.size is None else reading.size,
-                    QUALITY[reading.quality],
-                    PURPOSE[reading.purpose],
-                    0,
-                    (ReadingFlag.NAMED if named else 0)
-                    | (ReadingFlag.HISTORICAL if reading.historical else 0),
-                    reading.subgroup if named else NO_SUBGROUP,
-                    context_for(tags) if tags else 0,
-                    source.id,
-                    received,
-                    0,
-                )  # type: ignore[arg-type]
-            )
-            decimals.append(entry.decimals)
-            stamps.append(
-                (
-                    stamp_of(entry.cut_tags, tags) if entry.cut_tags else 0,
-                    stamp_of(entry.key_tags, tags) if entry.key_tags else 0,
-                    number,
-                    item,
-                )
-            )
+        quarantined += [
+            _refused(delivery.readings[item], reason, source.id, received)
+            for item, reason in refused
+        ]
         rejected.append(refused)
-    table = np.array(rows, READING)
-    _round(table, np.array(decimals, np.int64))
-    marks = np.array(stamps, np.int64).reshape(-1, 4)
+    table = np.array(drafts.rows, READING)
+    _round(table, np.array(drafts.decimals, np.int64))
+    marks = np.array(drafts.stamps, np.int64).reshape(-1, 4)
     return Admitted(
         table,
         np.ascontiguousarray(marks[:, 0]),
@@ -143,6 +76,61 @@ def admit(
         quarantined,
         rejected,
     )
+
+
+class Drafts(NamedTuple):
+    """Rows to be, one list per kind of column."""
+
+    rows: list[tuple[float, ...]]
+    stamps: list[tuple[int, int, int, int]]
+    decimals: list[int]
+
+
+def _admit(
+    number: int, delivery: Delivery, catalog: Catalog, source: SourceTraits, drafts: Drafts
+) -> list[tuple[int, str]]:
+    """Draft the rows of one delivery; returns the items that cannot be one, with the reasons."""
+    refused: list[tuple[int, str]] = []
+    received, by = delivery.received_at, source.id
+    latest, oldest = received + AHEAD + max(0, source.skew), received - source.max_age
+    find, stream_for, context_for = catalog.find, catalog.stream_for, catalog.context_for
+    add_row, add_stamp = drafts.rows.append, drafts.stamps.append
+    add_decimals = drafts.decimals.append
+    for item, reading in enumerate(delivery.readings):
+        entry, time, tags, reason = find(reading.characteristic), reading.time, reading.tags, None
+        if (  # this is cheap; whether it is an objection is told with words
+            entry is None
+            or not entry.plausible[0] <= reading.value <= entry.plausible[1]
+            or reading.value - reading.value != 0.0  # not finite
+            or reading.quality == "bad"
+            or entry.attribute
+            or not oldest <= time <= latest
+            or not KEY_MIN <= reading.key <= KEY_MAX
+            or (tags is not None and not _short(tags))
+        ):
+            reason = _objection(entry, reading, oldest, latest)
+        if entry is None or reason is not None:
+            refused.append((item, reason or ""))
+            continue
+        if (stream := entry.sole_stream) is None:
+            stream = stream_for(entry, tags or {})
+            if stream is None:
+                refused.append((item, _crowded(entry)))
+                continue
+        name, flags = reading.subgroup, HISTORICAL if reading.historical else 0
+        add_row((
+            stream, time, reading.key, reading.value,
+            math.nan if reading.size is None else reading.size,
+            QUALITY[reading.quality], PURPOSE[reading.purpose], 0,
+            flags if name is None else flags | NAMED,
+            NO_SUBGROUP if name is None else name,
+            context_for(tags) if tags else 0, by, received, 0,
+        ))  # fmt: skip
+        add_decimals(entry.decimals)
+        cut = stamp_of(entry.cut_tags, tags) if entry.cut_tags else 0
+        key = stamp_of(entry.key_tags, tags) if entry.key_tags else 0
+        add_stamp((cut, key, number, item))
+    return refused
 
 
 def conflict_of(row: np.void, catalog: Catalog) -> str:
@@ -162,6 +150,8 @@ def _objection(
             f"unknown characteristic {reading.characteristic[:100]!r}: add it to the plant file, "
             "or its name to the aliases of the one it is"
         )
+    if reading.tags is not None and not _short(reading.tags):
+        return f"{entry.name}: more than {TAGS} tags, or one longer than {TAG_LENGTH} characters"
     if not KEY_MIN <= reading.key <= KEY_MAX:
         return f"{entry.name}: the key {reading.key} does not fit in 64 bits"
     if reading.time > latest:
@@ -182,9 +172,18 @@ def _objection(
         return (
             f"{entry.name}: {reading.value:.10g} is not plausible (from {low:.10g} to {high:.10g})"
         )
-    if entry.attribute:
-        return _count_objection(entry, reading)
-    return None
+    return _count_objection(entry, reading) if entry.attribute else None
+
+
+def _crowded(entry: Characteristic) -> str:
+    return f"{entry.name}: too many streams; check the tags {', '.join(entry.stream_tags)}"
+
+
+def _short(tags: Mapping[str, str]) -> bool:
+    texts = [*tags, *tags.values()]
+    return len(tags) <= TAGS and (
+        len("".join(texts)) <= TAG_LENGTH or max(map(len, texts)) <= TAG_LENGTH
+    )
 
 
 def _count_objection(entry: Characteristic, reading: Reading) -> str | None:
@@ -216,7 +215,8 @@ def stamp_of(names: tuple[str, ...], tags: Mapping[str, str] | None) -> int:
     values = tuple((tags or {}).get(name, "") for name in names)
     known = _stamps.get(values)
     if known is None:
-        digest = hashlib.blake2b("\0".join(values).encode(), digest_size=8).digest()
+        octets = "\0".join(values).encode("utf-8", "surrogatepass")
+        digest = hashlib.blake2b(octets, digest_size=8).digest()
         known = int.from_bytes(digest, "big", signed=True) | 1  # never 0: no reading yet
         if len(_stamps) > 100_000:
             _stamps.clear()

@@ -1,0 +1,137 @@
+"""What may become a row, and what goes to the quarantine with a reason."""
+
+import json
+import math
+
+import pytest
+
+from app.admission import PAYLOAD_KEPT, TAG_LENGTH, TAGS, SourceTraits, admit
+from app.catalog import STREAMS_PER_CHARACTERISTIC, Catalog
+from app.characteristic import CharacteristicConfig
+from app.store.batch import Stream
+from collectors.reading import Delivery, Reading, Reject
+from tests.app.line import NOW, SECOND
+
+DAY = 86_400 * SECOND
+CONFIGS = [
+    CharacteristicConfig(
+        id="force", decimals=2, plausible={"lower": 0, "upper": 100}, aliases=["Kraft"]
+    ),
+    CharacteristicConfig(id="leaks", chart="p"),
+    CharacteristicConfig(id="bore", stream=["cavity"], cut=["part"], subgroup={"keys": ["lot"]}),
+]
+
+
+@pytest.fixture
+def catalog() -> Catalog:
+    made = Catalog()
+    for number, config in enumerate(CONFIGS, 1):
+        made.put_characteristic(number, config)
+    return made
+
+
+def admitted(catalog, *readings, skew=0, **more):
+    traits = {"gauge": SourceTraits(7, skew=skew)}
+    return admit([Delivery("gauge", NOW, list(readings), **more)], catalog, traits)
+
+
+def reading(value=10.0, name="force", time=NOW, key=1, **more) -> Reading:
+    return Reading(name, value, time, key, **more)
+
+
+def test_a_row_carries_what_the_reading_said(catalog) -> None:
+    found = admitted(
+        catalog,
+        reading(25.019999, name="Kraft", key=-5, quality="uncertain", purpose="setup"),
+        reading(1.0, name="bore", subgroup=77, historical=True, tags={"cavity": "3", "lot": "L"}),
+    )
+    one, two = found.rows
+    assert (one["value"], one["key"], one["quality"], one["purpose"]) == (25.02, -5, 1, 1)
+    assert (two["subgroup"], two["flags"], two["context"], two["source"]) == (77, 36, 1, 7)
+    assert catalog.streams[two["stream"]].name == "bore:3"
+    assert found.rejected == [[]]
+    assert found.keys[1] != 0
+    assert found.keys[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (reading(name="unknown"), "unknown characteristic"),
+        (reading(100.5), "not plausible"),
+        (reading(math.nan), "is nan, yet its quality is good"),
+        (reading(math.inf), "is inf"),
+        (reading(time=NOW + 61 * SECOND), "lies in the future"),
+        (reading(time=NOW - 8 * DAY), "older than the source's max_age"),
+        (reading(time=-(2**60), historical=True), "before the year 1900"),
+        (reading(key=2**63), "does not fit in 64 bits"),
+        (reading(1.5, name="leaks", size=50), "is not a count"),
+        (reading(3, name="leaks", size=2), "3 defective parts among 2"),
+        (reading(3, name="leaks", size=0), "is not a whole number of parts"),
+        (reading(tags={str(i): "x" for i in range(TAGS + 1)}), "tags"),
+        (reading(tags={"lot": "x" * (TAG_LENGTH + 1)}), "longer than"),
+        (reading(tags={"x" * (TAG_LENGTH + 1): "lot"}), "longer than"),
+    ],
+    ids=lambda one: one if isinstance(one, str) else "",
+)
+def test_what_cannot_be_a_reading_is_kept_with_its_reason(catalog, wrong, said) -> None:
+    found = admitted(catalog, reading(key=3), wrong, reading(key=4))
+    assert found.rows["key"].tolist() == [3, 4]
+    assert found.item.tolist() == [0, 2]
+    [(item, reason)] = found.rejected[0]
+    assert item == 1
+    assert said in reason
+    [kept] = found.quarantined
+    assert (kept.reason, kept.source, kept.characteristic) == (reason, 7, wrong.characteristic)
+    assert json.loads(kept.payload)["characteristic"] == wrong.characteristic
+
+
+@pytest.mark.parametrize(
+    "fine",
+    [
+        reading(math.nan, quality="bad"),
+        reading(time=NOW + 59 * SECOND),
+        reading(time=NOW - 8 * DAY, historical=True),
+        reading(1, name="leaks"),
+        reading(tags={str(i): "x" * TAG_LENGTH for i in range(TAGS)}),
+        reading(name="bore", tags={"cavity": "1", "part": "\ud800"}),
+    ],
+)
+def test_what_is_unusual_is_no_mistake(catalog, fine) -> None:
+    assert len(admitted(catalog, fine).rows) == 1
+
+
+def test_a_clock_that_runs_ahead_is_no_future(catalog) -> None:
+    ahead = reading(time=NOW + 300 * SECOND)
+    assert len(admitted(catalog, ahead).rows) == 0
+    assert len(admitted(catalog, ahead, skew=300 * SECOND).rows) == 1
+
+
+def test_streams_are_bounded(catalog) -> None:
+    for number in range(1, STREAMS_PER_CHARACTERISTIC + 1):
+        catalog.put_stream(Stream(number, 3, f"bore:{number}", {"cavity": str(number)}))
+    known, new = ({"cavity": text} for text in ("17", "one more"))
+    found = admitted(catalog, reading(name="bore", tags=new), reading(name="bore", tags=known))
+    assert found.rows["stream"].tolist() == [17]
+    assert "too many streams; check the tags cavity" in found.rejected[0][0][1]
+
+
+def test_rejects_keep_the_beginning_of_what_came(catalog) -> None:
+    found = admitted(catalog, rejects=[Reject("garbage", b"x" * (PAYLOAD_KEPT + 1))])
+    [kept] = found.quarantined
+    assert (len(kept.payload), kept.truncated) == (PAYLOAD_KEPT, True)
+
+
+def test_a_stream_that_was_never_stored_is_forgotten(catalog) -> None:
+    tags = [{"cavity": "1", "lot": "a"}, {"cavity": "2", "lot": "b"}]
+    admitted(catalog, reading(name="bore", tags=tags[0]))
+    catalog.saved()
+    admitted(catalog, reading(name="bore", tags=tags[1]), reading())
+    catalog.unsave()
+    assert list(catalog.streams) == [1]
+    assert catalog.stream_named("bore:2") is None
+    assert catalog.find("force").sole_stream is None
+    found = admitted(catalog, reading(), reading(name="bore", tags=tags[1]))
+    assert found.rows["stream"].tolist() == [2, 3]
+    assert found.rows["context"].tolist() == [0, 2]
+    assert [context.tags for context in catalog.unsaved_contexts.values()] == [tags[1]]
