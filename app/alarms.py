@@ -112,17 +112,19 @@ class Alarms:
         newest = points_of(judged.newest_points)
         past = in_the_past(points, newest)
         self._live(rows, points, past)
-        changed = points_of(judged.changed), points_of(judged.changed_was)
-        found = past_of(points, past, *changed, points_of(judged.withdrawn))
-        self._correct(rows, "control", found, newest, judged.past_events)
+        if past.any() or len(judged.changed) or len(judged.withdrawn):
+            changed = points_of(judged.changed), points_of(judged.changed_was)
+            found = past_of(points, past, *changed, points_of(judged.withdrawn))
+            self._correct(rows, "control", found, newest, judged.past_events)
 
         readings = readings_of(judged.readings, judged.reading_age_us)
         newest = readings_of(judged.newest_readings)
         past = in_the_past(readings, newest)
         self._live(rows, readings, past)
-        changed = readings_of(judged.corrected), readings_of(judged.corrected_was)
-        found = past_of(readings, past, *changed, readings_of(judged.corrected[:0]))
-        self._correct(rows, "spec", found, newest, judged.past_events)
+        if past.any() or len(judged.corrected):
+            changed = readings_of(judged.corrected), readings_of(judged.corrected_was)
+            found = past_of(readings, past, *changed, readings_of(judged.corrected[:0]))
+            self._correct(rows, "spec", found, newest, judged.past_events)
         rows.done()
 
     def _live(self, rows: AlarmRows, series: Series, past: NDArray[np.bool_]) -> None:

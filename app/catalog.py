@@ -48,9 +48,9 @@ class Catalog:
         self.plant: dict[str, Any] = {}
         self.revision = 0  # counts changes of characteristics
         self._names: dict[str, Characteristic] = {}
-        self._stream_ids: dict[tuple[int, tuple[str, ...]], int] = {}
+        self._stream_ids: dict[int, dict[str | tuple[str, ...], int]] = {}
         self._stream_names: dict[str, int] = {}
-        self._tags: dict[tuple[str, ...], dict[tuple[str, ...], dict[str, str]]] = {}
+        self._tags: dict[tuple[str, ...], dict[str | tuple[str, ...], dict[str, str]]] = {}
         self._streams_of: dict[int, list[int]] = {}
         self._versions_of: dict[int, list[int]] = {}
         self._versions_for: dict[tuple[int, int | None], list[int]] = {}  # one stream, or all
@@ -110,7 +110,7 @@ class Catalog:
     def put_stream(self, stream: Stream) -> None:
         """Add a stream."""
         entry = self.characteristics[stream.characteristic]
-        values = tuple(stream.tags.get(tag, "") for tag in entry.stream_tags)
+        values = _values(entry, stream.tags)
         # Many characteristics are measured in the same cavities: one dict for all of them.
         shared = self._tags.setdefault(entry.stream_tags, {}).setdefault(values, stream.tags)
         if shared == stream.tags:
@@ -118,7 +118,7 @@ class Catalog:
         self.streams[stream.id] = stream
         self._stream_names[stream.name] = stream.id
         self._next_stream = max(self._next_stream, stream.id + 1)
-        self._stream_ids[stream.characteristic, values] = stream.id
+        self._stream_ids.setdefault(stream.characteristic, {})[values] = stream.id
         siblings = self._streams_of.setdefault(stream.characteristic, [])
         if stream.id not in siblings:
             siblings.append(stream.id)
@@ -127,10 +127,10 @@ class Catalog:
 
     def stream_for(self, entry: Characteristic, tags: Mapping[str, str]) -> int | None:
         """The stream of these tags, made when it is new; None when there would be too many."""
-        values = tuple(tags.get(tag, "") for tag in entry.stream_tags)
-        known = self._stream_ids.get((entry.id, values))
+        known = self._stream_ids.get(entry.id, {}).get(_values(entry, tags))
         if known is not None:
             return known
+        values = [tags.get(tag, "") for tag in entry.stream_tags]
         if len(self._streams_of.get(entry.id, ())) >= STREAMS_PER_CHARACTERISTIC:
             return None
         name = ":".join((entry.name, *values)) if entry.stream_tags else entry.name
@@ -245,8 +245,8 @@ class Catalog:
         """Forget streams and tag sets that no batch has made durable; their numbers are free."""
         for stream in self.unsaved_streams.values():
             entry = self.characteristics[stream.characteristic]
-            values = tuple(stream.tags.get(tag, "") for tag in entry.stream_tags)
-            del self.streams[stream.id], self._stream_ids[entry.id, values]
+            del self.streams[stream.id]
+            del self._stream_ids[entry.id][_values(entry, stream.tags)]
             self._stream_names.pop(stream.name, None)
             self._streams_of[entry.id].remove(stream.id)
             if entry.sole_stream == stream.id:
@@ -259,6 +259,14 @@ class Catalog:
         if self.unsaved_contexts:
             self._next_context = min(self.unsaved_contexts)
         self.saved()
+
+
+def _values(entry: Characteristic, tags: Mapping[str, str]) -> str | tuple[str, ...]:
+    """What tells this characteristic's streams apart; of one tag the bare value, found fastest."""
+    names = entry.stream_tags
+    if len(names) == 1:
+        return tags.get(names[0], "")
+    return tuple(tags.get(name, "") for name in names)
 
 
 def _since(version: Version) -> int:

@@ -21,6 +21,14 @@ Place = tuple[int, int]
 NEVER: Final = np.iinfo(np.int64).max
 """The age of what calls nobody, such as historical readings."""
 
+# Plain integers: an enumeration's operators cost more than the arrays of a small batch.
+TRIAL, EXCLUDED = int(PointFlag.TRIAL), int(PointFlag.EXCLUDED)
+POINT_LATE, RETROSPECTIVE = int(PointFlag.LATE), int(PointFlag.RETROSPECTIVE)
+READING_LATE = int(ReadingFlag.LATE)
+NOT_COUNTED = int(ReadingFlag.VOID | ReadingFlag.UNJUDGED)
+PRODUCTION, BAD = int(Purpose.PRODUCTION), int(Quality.BAD)
+
+SPEC_MASK = np.array([SPEC_LOWER, 0, SPEC_UPPER], np.int64)  # by reading.spec + 1
 RETROSPECTIVE_AFTER: Final = 10 * UNITS["s"]
 
 
@@ -93,10 +101,10 @@ def points_of(rows: Rows, age: NDArray[np.int64] | None = None) -> Series:
         "control",
         rows,
         rows["violations"],
-        (flags & PointFlag.TRIAL) != 0,
-        (flags & PointFlag.EXCLUDED) == 0,
-        (flags & PointFlag.LATE) != 0,
-        (flags & PointFlag.RETROSPECTIVE) != 0,
+        (flags & TRIAL) != 0,
+        (flags & EXCLUDED) == 0,
+        (flags & POINT_LATE) != 0,
+        (flags & RETROSPECTIVE) != 0,
         _ages(rows, age),
     )
 
@@ -105,15 +113,13 @@ def readings_of(rows: Rows, age: NDArray[np.int64] | None = None) -> Series:
     """What readings signal against the specification: production only, and good enough to judge."""
     flags, spec = rows["flags"], rows["spec"]
     ages = _ages(rows, age)
-    late = (flags & ReadingFlag.LATE) != 0
+    late = (flags & READING_LATE) != 0
     return Series(
         "spec",
         rows,
-        np.where(spec > 0, SPEC_UPPER, np.where(spec < 0, SPEC_LOWER, 0)),
+        SPEC_MASK[spec + 1],
         np.zeros(len(rows), np.bool_),
-        (rows["purpose"] == Purpose.PRODUCTION)
-        & (rows["quality"] != Quality.BAD)
-        & ((flags & (ReadingFlag.VOID | ReadingFlag.UNJUDGED)) == 0),
+        (rows["purpose"] == PRODUCTION) & (rows["quality"] != BAD) & ((flags & NOT_COUNTED) == 0),
         late,
         late & (ages > RETROSPECTIVE_AFTER),
         ages,
