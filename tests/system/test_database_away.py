@@ -15,7 +15,9 @@ SEED = 20261124
 BEYOND = 25.03
 NELSON_1 = 1
 
-pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400 if LONG else 400)]
+if LONG:
+    pytestmark.append(pytest.mark.chaos)
 
 
 @pytest.mark.parametrize(("how", "away_s"), [("stop", 30), ("freeze", 300 if LONG else 20)])
