@@ -187,7 +187,7 @@ def approved(
 ) -> list[Version]:
     """The version as approved, and those that it supersedes.
 
-    It holds from after the newest reading unless an earlier time is asked for.
+    It holds from after the newest reading unless a later time is asked for.
 
     Raises:
         LimitsRefused: it is no proposal any more, or this person or this time will not do.
@@ -200,6 +200,11 @@ def approved(
     if before.definition != version.definition:
         raise LimitsRefused(
             "chart, rules or specification changed since these limits were proposed; propose again"
+        )
+    if valid_from is not None and newest is not None and valid_from <= newest:
+        raise LimitsRefused(
+            "readings of that time and later are judged already, and keep their verdicts; "
+            "choose a later time, or give none: then it holds from after the newest reading"
         )
     since = valid_from if valid_from is not None else None if newest is None else newest + 1
     if before.valid_from is not None and (since is None or since <= before.valid_from):

@@ -97,7 +97,7 @@ class Approval(Command):
     """Puts proposed limits in force."""
 
     valid_from: str | None = None
-    """Measured time from which they hold; default: after the newest reading."""
+    """Measured time from which they hold, after the newest reading; by default right after it."""
     reason: Text = ""
 
 

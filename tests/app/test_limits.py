@@ -135,6 +135,12 @@ def test_approved_limits_hold_after_the_newest_reading():
     assert (old.number, old.state) == (1, "superseded")
 
 
+def test_a_later_beginning_may_be_chosen():
+    known = catalog(version(1, "active"), version(2, "proposed"))
+    done, _ = approve(known.versions[2], known, valid_from=9_000)
+    assert done.valid_from == 9_000
+
+
 def test_before_any_reading_they_hold_since_ever():
     known = catalog(version(1, "collecting"), version(2, "proposed"))
     done, _ = approve(known.versions[2], known, newest=None)
@@ -156,7 +162,8 @@ def test_limits_of_one_stream_leave_the_others_alone():
     ("changes", "told"),
     [
         ({"second_person": True, "who": " a. roth"}, "somebody other"),
-        ({"valid_from": 50}, "choose a later time"),
+        ({"valid_from": 50, "newest": None}, "holds from then or later; choose a later time"),
+        ({"valid_from": 5_000}, "judged already"),
     ],
 )
 def test_an_approval_that_will_not_do(changes, told):
