@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from app.admission import stamp_of
 from app.catalog import Catalog
+from app.changes import Changes, differences, identity_of
 from app.engine import Engine
 from app.replay import Era, Group, Replayed, replay
-from app.store.batch import Revision
-from app.store.rows import NO_SUBGROUP, POINT, PointFlag, Purpose, Quality, ReadingFlag
+from app.store.rows import NO_SUBGROUP, PointFlag, Purpose, Quality, ReadingFlag
 from rules import stream as loop
 from rules.charts import P
-from rules.runs import decode
 
 REACH = 64
 """Points that can matter to another's verdict: no rule looks further, on either side."""
@@ -30,19 +29,6 @@ BEGINNING = (-(2**62), -(2**63))
 
 SHORT = 1_000
 """Readings that are replayed at once; more go to a worker thread."""
-
-SHOWN_FOR = 10_000_000
-"""Microseconds after which a change of what was shown is called retrospective."""
-
-JUDGED = (
-    PointFlag.CUT
-    | PointFlag.PARTIAL
-    | PointFlag.UNJUDGED
-    | PointFlag.TRIAL
-    | PointFlag.ABOVE
-    | PointFlag.BELOW
-)
-KEPT = PointFlag.EXCLUDED | PointFlag.RETROSPECTIVE | PointFlag.LATE
 
 
 class History(Protocol):
@@ -91,17 +77,6 @@ class LateMark(NamedTuple):
     filling: dict[int, LateSubgroup]
     behind: set[int]
     held: set[int]
-
-
-class Changes(NamedTuple):
-    """What re-evaluating a stream adds, changes and withdraws."""
-
-    added: NDArray[np.void]
-    changed: NDArray[np.void]
-    changed_was: NDArray[np.void]
-    withdrawn: NDArray[np.void]
-    newest: NDArray[np.void]  # the stream's newest point now, or none
-    revisions: list[Revision]
 
 
 class LateReadings:
@@ -244,12 +219,17 @@ class LateReadings:
         ):
             state[loop.LAST_NUMBER] += 1
             open_one = LateSubgroup(
-                int(state[loop.LAST_NUMBER]), 0, int(row["time"]), _identity(row), keys, version_row
+                int(state[loop.LAST_NUMBER]),
+                0,
+                int(row["time"]),
+                identity_of(row),
+                keys,
+                version_row,
             )
             self.filling[stream] = open_one
         row["subgroup"] = open_one.number
         open_one.count += 1
-        open_one.earliest = min(open_one.earliest, _identity(row))
+        open_one.earliest = min(open_one.earliest, identity_of(row))
         if open_one.count >= size:
             del self.filling[stream]
 
@@ -271,14 +251,14 @@ class LateReadings:
         last = (int(fresh["time"][-1]), int(fresh["key"][-1]))
         before = await self._history.points_before(stream, *earliest, REACH)
         after = await self._history.points_from(stream, *last, REACH)
-        start = _identity(before[0]) if len(before) == REACH else BEGINNING
+        start = identity_of(before[0]) if len(before) == REACH else BEGINNING
         complete = len(after) < REACH
-        end = None if complete else _identity(after[-1])
+        end = None if complete else identity_of(after[-1])
         stored = await self._history.readings_between(stream, start, end, self.window)
         if len(stored) == self.window and len(fresh) > 1:
             return await self._in_parts(stream, fresh, now, since, why)
         while len(stored) and not len(stored) % self.window:
-            last_read = _identity(stored[-1])  # both ends are included
+            last_read = identity_of(stored[-1])  # both ends are included
             more = await self._history.readings_between(stream, last_read, end, self.window + 1)
             if len(more) <= 1:
                 break
@@ -299,9 +279,15 @@ class LateReadings:
             self._adopt(stream, replayed)
         # Close to a window's end patterns are cut off, but nothing so far from the late readings
         # can have changed.
-        until = NEVER if complete else _identity(after[REACH // 2])
+        until = NEVER if complete else identity_of(after[REACH // 2])
         compare = partial(
-            self._compare, stream, shown, replayed.points, (earliest, until), now, why
+            differences,
+            shown,
+            replayed.points,
+            (earliest, until),
+            self._engine.integers[stream],
+            now=now,
+            why=why,
         )
         changes = compare() if len(readings) < SHORT else await asyncio.to_thread(compare)
         if complete:
@@ -321,14 +307,7 @@ class LateReadings:
         at = int(np.argmax(np.diff(fresh["time"]))) + 1
         first = await self.evaluate(stream, fresh[:at], now=now, since=since, why=why)
         second = await self.evaluate(stream, fresh[at:], now=now, why=why)
-        return Changes(
-            np.concatenate([first.added, second.added]),
-            np.concatenate([first.changed, second.changed]),
-            np.concatenate([first.changed_was, second.changed_was]),
-            np.concatenate([first.withdrawn, second.withdrawn]),
-            second.newest,
-            first.revisions + second.revisions,
-        )
+        return first.then(second)
 
     async def _earliest(self, stream: int, fresh: NDArray[np.void]) -> tuple[int, int]:
         """The first point that the new readings can touch: theirs, or a subgroup's they join."""
@@ -375,52 +354,6 @@ class LateReadings:
         stamps = {n: stamp_of(entry.cut_tags, tags.get(n)) for n in contexts}
         return np.array([stamps[n] for n in readings["context"].tolist()], np.int64)
 
-    def _compare(
-        self,
-        stream: int,
-        shown: NDArray[np.void],
-        found: NDArray[np.void],
-        between: tuple[tuple[int, int], tuple[int, int]],
-        now: int,
-        why: str,
-    ) -> Changes:
-        """What has to be stored so that the points are the ones that were found."""
-        earliest, until = between
-        old = {_identity(point): point for point in shown if _identity(point) <= until}
-        state = self._engine.integers[stream]
-        added, changed, changed_was, revisions = [], [], [], []
-        for point in found:
-            identity = _identity(point)
-            if not earliest <= identity <= until:
-                continue
-            was = old.pop(identity, None)
-            if was is not None and _same(was, point):
-                continue
-            state[loop.SEQ] += 1
-            point["seq"] = state[loop.SEQ]
-            if was is not None:
-                point["flags"] |= int(was["flags"]) & KEPT
-                if now - identity[0] > SHOWN_FOR:
-                    point["flags"] |= PointFlag.RETROSPECTIVE
-                changed.append(point)
-                changed_was.append(was)
-                revisions.append(_revision(stream, point, now, why, was, point))
-            else:
-                added.append(point)
-        withdrawn = list(old.values())
-        for point in withdrawn:
-            state[loop.SEQ] += 1
-            point["seq"] = state[loop.SEQ]
-            revisions.append(_revision(stream, point, now, why, point, None))
-        return Changes(
-            added=_table(added),
-            changed=_table(changed),
-            changed_was=_table(changed_was),
-            withdrawn=_table(withdrawn),
-            newest=found[-1:],
-            revisions=revisions,
-        )
-
     def _adopt(self, stream: int, replayed: Replayed) -> None:
         """Go on live from where the replay ended."""
         engine = self._engine
@@ -430,7 +363,7 @@ class LateReadings:
         if (
             state[loop.OPEN_COUNT] > 0
             and len(replayed.points)
-            and _identity(replayed.points[-1]) > began
+            and identity_of(replayed.points[-1]) > began
         ):
             self.behind.add(stream)
         engine.registers[stream] = replayed.registers
@@ -470,54 +403,3 @@ def _row_at(eras: list[Era], time: int) -> int:
         if era.since <= time:
             row = era.row
     return row
-
-
-def _identity(row: np.void) -> tuple[int, int]:
-    return int(row["time"]), int(row["key"])
-
-
-def _same(was: np.void, now: np.void) -> bool:
-    return (
-        was["subgroup"] == now["subgroup"]
-        and was["n"] == now["n"]
-        and was["statistic"] == now["statistic"]
-        and (was["dispersion"] == now["dispersion"] or (was["dispersion"] != was["dispersion"] and now["dispersion"] != now["dispersion"]))
-        and was["version"] == now["version"]
-        and was["violations"] == now["violations"]
-        and (int(was["flags"]) ^ int(now["flags"])) & JUDGED == 0
-    )  # fmt: skip
-
-
-def _revision(
-    stream: int, at: np.void, now: int, why: str, was: np.void | None, became: np.void | None
-) -> Revision:
-    return Revision(
-        stream=stream,
-        time=int(at["time"]),
-        key=int(at["key"]),
-        seq=int(at["seq"]),
-        at=now,
-        why=why,
-        was=None if was is None else described(was),
-        became=None if became is None else described(became),
-    )
-
-
-def described(point: np.void) -> dict[str, Any]:
-    """A point as JSON, for the record of what was shown."""
-    dispersion = float(point["dispersion"])
-    return {
-        "n": float(point["n"]),
-        "statistic": float(point["statistic"]),
-        "dispersion": None if np.isnan(dispersion) else dispersion,
-        "version": int(point["version"]),
-        "flags": int(point["flags"]),
-        "violations": [
-            {"chart": v.chart, "rule": v.rule, "side": v.side}
-            for v in decode(int(point["violations"]))
-        ],
-    }
-
-
-def _table(points: list[np.void]) -> NDArray[np.void]:
-    return np.array(points, POINT) if points else np.empty(0, POINT)
