@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.catalog import Catalog, Characteristic
+from app.characteristic import LARGEST
 from app.store.batch import Quarantined
 from app.store.rows import NO_SUBGROUP, READING, Purpose, Quality, ReadingFlag
 from collectors.reading import KEY_MAX, KEY_MIN, Delivery, Reading, Reject
 
 PAYLOAD_KEPT = 8 * 1024
+NAME_KEPT = 200  # characters
 AHEAD = 60_000_000  # microseconds a source's clock may run ahead of ours, beyond its known skew
 EARLIEST = -2_208_988_800_000_000  # 1900-01-01
 MAX_AGE = 7 * 86_400_000_000
@@ -101,7 +103,7 @@ def _admit(
         if (  # this is cheap; whether it is an objection is told with words
             entry is None
             or not entry.plausible[0] <= reading.value <= entry.plausible[1]
-            or reading.value - reading.value != 0.0  # not finite
+            or reading.size is not None
             or reading.quality == "bad"
             or entry.attribute
             or not oldest <= time <= latest
@@ -167,12 +169,21 @@ def _objection(
         return None
     if not math.isfinite(reading.value):
         return f"{entry.name}: the value is {reading.value}, yet its quality is {reading.quality}"
+    if abs(reading.value) > LARGEST:
+        return (
+            f"{entry.name}: {reading.value:.10g} is beyond {LARGEST:g}, where numbers get too coarse "
+            "to be judged; check the source, or measure in a larger unit"
+        )
     low, high = entry.plausible
     if not low <= reading.value <= high:
         return (
             f"{entry.name}: {reading.value:.10g} is not plausible (from {low:.10g} to {high:.10g})"
         )
-    return _count_objection(entry, reading) if entry.attribute else None
+    if entry.attribute:
+        return _count_objection(entry, reading)
+    if reading.size is None or 0 < reading.size <= LARGEST:
+        return None
+    return f"{entry.name}: the size {reading.size:.10g} is none; leave it out, or send what it was"
 
 
 def _crowded(entry: Characteristic) -> str:
@@ -188,7 +199,7 @@ def _short(tags: Mapping[str, str]) -> bool:
 
 def _count_objection(entry: Characteristic, reading: Reading) -> str | None:
     size = 1.0 if reading.size is None else reading.size
-    if not (math.isfinite(size) and size >= 1 and size == int(size)):
+    if not (1 <= size <= LARGEST and size == int(size)):
         return f"{entry.name}: the size {size:.10g} is not a whole number of parts"
     if reading.value < 0 or reading.value != int(reading.value):
         return f"{entry.name}: {reading.value:.10g} is not a count"
@@ -229,7 +240,7 @@ def _kept(reject: Reject, source: int, received: int) -> Quarantined:
         id=0,
         received_at=received,
         source=source,
-        characteristic=reject.characteristic,
+        characteristic=reject.characteristic and reject.characteristic[:NAME_KEPT],
         reason=reject.reason,
         payload=reject.payload[:PAYLOAD_KEPT],
         truncated=len(reject.payload) > PAYLOAD_KEPT,
@@ -238,4 +249,4 @@ def _kept(reject: Reject, source: int, received: int) -> Quarantined:
 
 def _refused(reading: Reading, reason: str, source: int, received: int) -> Quarantined:
     payload = msgspec.json.encode(reading)
-    return _kept(Reject(reason, payload, None, reading.characteristic[:200]), source, received)
+    return _kept(Reject(reason, payload, None, reading.characteristic), source, received)

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from app.characteristic import CharacteristicConfig
+from app.characteristic import LARGEST, CharacteristicConfig
 from app.store.batch import Context, Stream, Version
 
 CONTEXTS_REMEMBERED = 50_000
@@ -79,8 +79,8 @@ class Catalog:
             key_tags=tuple(config.subgroup.keys) if config.subgroup else (),
             decimals=-1 if config.decimals is None else config.decimals,
             plausible=(
-                float("-inf") if plausible is None or plausible.lower is None else plausible.lower,
-                float("inf") if plausible is None or plausible.upper is None else plausible.upper,
+                -LARGEST if plausible is None or plausible.lower is None else plausible.lower,
+                LARGEST if plausible is None or plausible.upper is None else plausible.upper,
             ),
             attribute=config.chart == "p",
             sole_stream=known.sole_stream if known else None,
@@ -133,7 +133,7 @@ class Catalog:
         values = [tags.get(tag, "") for tag in entry.stream_tags]
         if len(self._streams_of.get(entry.id, ())) >= STREAMS_PER_CHARACTERISTIC:
             return None
-        name = ":".join((entry.name, *values)) if entry.stream_tags else entry.name
+        name = ":".join((entry.name, *map(_escaped, values)))
         stream = Stream(
             id=self._next_stream,
             characteristic=entry.id,
@@ -267,6 +267,11 @@ def _values(entry: Characteristic, tags: Mapping[str, str]) -> str | tuple[str, 
     if len(names) == 1:
         return tags.get(names[0], "")
     return tuple(tags.get(name, "") for name in names)
+
+
+def _escaped(value: str) -> str:
+    """A tag's value within a stream's name: ``a:b`` and ``c`` is not ``a`` and ``b:c``."""
+    return value.replace("\\", "\\\\").replace(":", "\\:")
 
 
 def _since(version: Version) -> int:

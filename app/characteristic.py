@@ -18,6 +18,8 @@ from rules.charts import CHARTS
 from rules.runs import PROFILES, RULES, compile_rules
 
 LARGEST_SUBGROUP = 25
+LARGEST = 1e15
+"""The largest value or size, either sign: whole numbers are exact, sums of squares stay finite."""
 Class = Literal["critical", "significant", "standard"]
 
 
@@ -29,6 +31,9 @@ def is_attribute(chart: str) -> bool:
 def _listed(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
+
+Magnitude = Annotated[FiniteFloat, Field(ge=-LARGEST, le=LARGEST)]
+"""A number that a reading's value can be compared with."""
 
 Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_listed)]
 """One name or several."""
@@ -45,9 +50,9 @@ class Frozen(BaseModel):
 class Specification(Frozen):
     """The customer's limits for each single reading; exactly on a limit is within."""
 
-    lower: FiniteFloat | None = None
-    target: FiniteFloat | None = None
-    upper: FiniteFloat | None = None
+    lower: Magnitude | None = None
+    target: Magnitude | None = None
+    upper: Magnitude | None = None
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -64,8 +69,8 @@ class Specification(Frozen):
 class Plausible(Frozen):
     """Outside of this a reading is taken for a typing or wiring error and goes to quarantine."""
 
-    lower: FiniteFloat | None = None
-    upper: FiniteFloat | None = None
+    lower: Magnitude | None = None
+    upper: Magnitude | None = None
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -108,10 +113,10 @@ class RuleOptions(Frozen):
 class LimitSeed(Frozen):
     """Limits for version 1: center and sigma of one value, or printed lcl, center and ucl."""
 
-    center: FiniteFloat
-    sigma: Annotated[FiniteFloat, Field(gt=0)] | None = None
-    lcl: FiniteFloat | None = None
-    ucl: FiniteFloat | None = None
+    center: Magnitude
+    sigma: Annotated[Magnitude, Field(gt=0)] | None = None
+    lcl: Magnitude | None = None
+    ucl: Magnitude | None = None
     n: Annotated[int, Field(ge=1)] | None = None
     """What printed limits hold for; the subgroup's size unless stated."""
     source: str | None = None

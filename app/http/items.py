@@ -5,13 +5,14 @@ import datetime as dt
 import io
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from collectors.key import numbered
+from collectors.key import KEY_TAG, RESERVED_TAGS, SUBGROUP_TAG, name_of, numbered
 from collectors.reading import KEY_MAX, KEY_MIN, Purpose, Quality, Reading, Reject
 from collectors.stamp import EPOCH, stamp_reader
 
@@ -19,8 +20,6 @@ ITEMS = 100_000
 """The most readings of one request."""
 SHAPE = 'write {"readings": [{"characteristic": ..., "value": ...}, ...]}'
 PAYLOAD = 8 * 1024
-KEYS_TAG, SUBGROUP_TAG = "key", "subgroup"
-RESERVED = frozenset((KEYS_TAG, SUBGROUP_TAG))
 
 Format: TypeAlias = Literal["json", "ndjson", "csv"]
 Scalar: TypeAlias = str | int | float | bool | None
@@ -41,11 +40,11 @@ class Item(Struct, forbid_unknown_fields=True):
     value: float | UnsetType | None = UNSET
     values: list[float] | UnsetType = UNSET
     time: str | None = None
-    key: int | str | None = None
+    key: int | float | str | None = None
     size: float | None = None
     quality: Quality = "good"
     purpose: Purpose = "production"
-    subgroup: int | str | None = None
+    subgroup: int | float | str | None = None
     tags: dict[str, Scalar] | None = None
     historical: bool = False
 
@@ -96,11 +95,11 @@ _stamp = stamp_reader("iso", None)
 
 
 def parse(
-    body: bytes, form: Format, name_of: Callable[[str], str], arrived: int, identity: str | None
+    body: bytes, form: Format, name_for: Callable[[str], str], arrived: int, identity: str | None
 ) -> Parsed:
     """Readings and rejects of ``body``.
 
-    ``name_of`` turns aliases into ids, ``arrived`` stands in for a missing time when ``identity``
+    ``name_for`` turns aliases into ids, ``arrived`` stands in for a missing time when ``identity``
     (of the request) makes a repeat recognisable.
 
     Raises:
@@ -108,7 +107,7 @@ def parse(
         TooMany: it holds more than ``ITEMS``.
     """
     if form == "json":
-        usual = _all_usual(body, name_of)
+        usual = _all_usual(body, name_for)
         if usual is not None:
             return usual
     parsed = Parsed([], [], [], 0)
@@ -120,7 +119,7 @@ def parse(
             parsed.rejects.append(Reject(_storable(item), bytes(raw)[:PAYLOAD], index))
             continue
         try:
-            made = list(_readings(item, name_of, arrived, identity, places))
+            made = list(_readings(item, name_for, arrived, identity, places))
         except ValueError as error:
             payload = bytes(raw) or json.dumps(msgspec.to_builtins(item)).encode()
             name = _storable(item.characteristic[:200])
@@ -134,7 +133,7 @@ def parse(
     return parsed
 
 
-def _all_usual(body: bytes, name_of: Callable[[str], str]) -> Parsed | None:
+def _all_usual(body: bytes, name_for: Callable[[str], str]) -> Parsed | None:
     """Readings of a body in which every item is plain and right; None: look closer."""
     try:
         items = _usual.decode(body).readings
@@ -149,7 +148,7 @@ def _all_usual(body: bytes, name_of: Callable[[str], str]) -> Parsed | None:
     for item in items:
         key = item.key
         if key is None:
-            place = (name_of(item.characteristic), item.time)
+            place = (name_for(item.characteristic), item.time)
             key = places.get(place, 0)
             places[place] = key + 1
         if not KEY_MIN < key <= KEY_MAX or not _right(item):
@@ -178,14 +177,14 @@ def _right(item: _Plain) -> bool:
     if item.subgroup is not None and not KEY_MIN < item.subgroup <= KEY_MAX:
         return False
     return item.tags is None or all(
-        name not in RESERVED and name == _storable(name) and value == _storable(value)
+        name not in RESERVED_TAGS and name == _storable(name) and value == _storable(value)
         for name, value in item.tags.items()
     )
 
 
 def _readings(
     item: Item,
-    name_of: Callable[[str], str],
+    name_for: Callable[[str], str],
     arrived: int,
     identity: str | None,
     places: dict[tuple[str, int], int],
@@ -207,20 +206,20 @@ def _readings(
     tags = _tags(item.tags)
     subgroup = None
     if item.subgroup is not None:
-        subgroup, original = numbered(item.subgroup)
+        subgroup, original = numbered(_name(item.subgroup, SUBGROUP_TAG))
         if original is not None:
             tags[SUBGROUP_TAG] = original
-    place = (name_of(item.characteristic), time)
+    given = None if item.key is None else _name(item.key, KEY_TAG)
+    place = (name_for(item.characteristic), time)
     for position, value in enumerate(values):
         own = tags
-        if item.key is None:
+        if given is None:
             key = places.get(place, 0)
             places[place] = key + 1
         else:
-            name = item.key if item.values is UNSET else f"{item.key}/{position}"
-            key, original = numbered(name)
+            key, original = numbered(given if item.values is UNSET else f"{given}/{position}")
             if original is not None:
-                own = {**tags, KEYS_TAG: str(item.key)}
+                own = {**tags, KEY_TAG: str(given)}
         yield Reading(
             item.characteristic,
             value,
@@ -233,6 +232,13 @@ def _readings(
             own or None,
             item.historical,
         )
+
+
+def _name(raw: object, what: str) -> int | str:
+    try:
+        return name_of(raw)
+    except ValueError as error:
+        raise ValueError(f"the {what} {error}") from None
 
 
 def _values(item: Item) -> list[float]:
@@ -261,10 +267,8 @@ def _finite(values: list[float], quality: Quality) -> list[float]:
 def _tags(tags: dict[str, Scalar] | None) -> dict[str, str]:
     if not tags:
         return {}
-    if RESERVED & tags.keys():
-        raise ValueError(
-            f'the tags "{KEYS_TAG}" and "{SUBGROUP_TAG}" are taken; choose other names'
-        )
+    if RESERVED_TAGS & tags.keys():
+        raise ValueError(f'the tags "{KEY_TAG}" and "{SUBGROUP_TAG}" are taken; choose other names')
     told = {
         name: value if isinstance(value, str) else json.dumps(value)
         for name, value in tags.items()
@@ -353,6 +357,7 @@ def _lines(body: bytes) -> Parts:
 
 COLUMNS = frozenset(Item.__struct_fields__) - {"values", "tags"}
 SEPARATORS = ",;\t"
+WHOLE = re.compile(r"0|-?[1-9][0-9]{0,38}")
 
 
 def _csv(body: bytes) -> Parts:
@@ -392,8 +397,8 @@ def _row(header: list[str], row: list[str], separator: str) -> tuple[Item | str,
             document[number] = document[number].replace(",", ".")
     for name in ("key", "subgroup"):
         cell = document.get(name, "")
-        if cell.removeprefix("-").isascii() and cell.removeprefix("-").isdigit():
-            document[name] = int(cell) if len(cell) < 40 else cell
+        if WHOLE.fullmatch(cell):  # "007" is a text: as a number it would not come back as sent
+            document[name] = int(cell)
     try:
         return msgspec.convert({**document, "tags": tags or None}, Item, strict=False), raw
     except msgspec.ValidationError as error:

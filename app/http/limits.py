@@ -4,10 +4,11 @@ from typing import Annotated, Any, Self
 
 import numpy as np
 from fastapi import APIRouter, Path
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app import limits
 from app.catalog import Characteristic
+from app.characteristic import Magnitude
 from app.http import shapes
 from app.http.characteristics import Name, found, stream_of
 from app.http.commands import Command, IdempotencyKey, Said, Text, asked, once
@@ -22,7 +23,7 @@ from rules.limits import Limits
 MOST = 10_000
 """The most points of a baseline."""
 
-Positive = Annotated[FiniteFloat, Field(gt=0)]
+Positive = Annotated[Magnitude, Field(gt=0)]
 Number = Annotated[int, Path(ge=1, le=2**31 - 1, description="Number of the version.")]
 
 
@@ -62,9 +63,9 @@ class Baseline(Part):
 class Given(Part):
     """Limits as a customer's control plan prints them."""
 
-    center: FiniteFloat
-    lcl: FiniteFloat | None = None
-    ucl: FiniteFloat | None = None
+    center: Magnitude
+    lcl: Magnitude | None = None
+    ucl: Magnitude | None = None
     n: Positive | None = None
     """What they hold for; the subgroup's size unless given."""
     source: Text | None = None
@@ -77,7 +78,7 @@ class Proposal(Command):
     stream: str | None = None
     """`id` of a stream; without it for all streams (a baseline needs one where there are several)."""
     baseline: Baseline | None = None
-    center: FiniteFloat | None = None
+    center: Magnitude | None = None
     sigma: Positive | None = None
     """Of one value, not of a subgroup's mean."""
     n: Positive | None = None

@@ -8,14 +8,13 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, Field, FiniteFloat, model_validator
 
+from collectors.key import RESERVED_TAGS
 from collectors.source import Duration, SourceConfig, parse_duration
 
 REGISTERS_MAX, BITS_MAX = 125, 2000  # one request, Modbus Application Protocol 1.1b3, 6.1 and 6.3
 
 Table = Literal["holding", "input", "coil", "discrete"]
 Order = Literal["ABCD", "CDAB", "BADC", "DCBA"]
-
-RESERVED_TAG = "key"
 
 INTEGERS = ("int16", "uint16", "int32", "uint32", "int64", "uint64")
 NUMBERS = (*INTEGERS, "float32", "float64")
@@ -202,10 +201,10 @@ class Register(Word, frozen=True):
                 )
             if objection is not None:
                 raise ValueError(f"register {self.characteristic!r}, {role}: {objection}")
-        if RESERVED_TAG in self.tags:
+        for tag in RESERVED_TAGS.intersection(self.tags):
             raise ValueError(
-                f"register {self.characteristic!r}: the tag {RESERVED_TAG!r} holds the original of a "
-                "key; choose another name"
+                f"register {self.characteristic!r}: the tag {tag!r} holds the original of a {tag}; "
+                "choose another name"
             )
         if self.scale == 0.0:
             raise ValueError(f"register {self.characteristic!r}: a scale of 0 leaves no value")

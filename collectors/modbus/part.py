@@ -5,10 +5,11 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from collectors.key import numbered
+from collectors.key import KEY_TAG, SUBGROUP_TAG, name_of, numbered
 from collectors.modbus.decode import Value, scaling
 from collectors.modbus.plan import Member
-from collectors.reading import Quality, Reading, Reject
+from collectors.number import number
+from collectors.reading import KEY_MAX, KEY_MIN, Quality, Reading, Reject
 from collectors.stamp import stamp_reader
 
 
@@ -27,8 +28,19 @@ def written(value: Value) -> str:
     return value if isinstance(value, str) else str(int(value))
 
 
-def _name(value: Value | None) -> int | str:
-    return value if isinstance(value, str) else int(value or 0)
+def _numbered(name: Value | None, what: str, tags: dict[str, str]) -> int:
+    """A key or subgroup as 64 bits; its original goes to the tags where it is not those."""
+    number, original = numbered(name_of(name))
+    if original is not None:
+        tags[what] = original
+    return number
+
+
+def _read(text: str) -> float:
+    try:
+        return number(text.replace(",", "."), ".")
+    except ValueError as error:
+        raise ValueError(f"the value {error}") from None
 
 
 class Part:
@@ -63,8 +75,8 @@ class Part:
         """The reading in ``slots``."""
         try:
             value, quality = self._value(slots[self._slot])
-            if self._plain:
-                key = self._position if moment.counted is None else numbered(moment.counted)[0]
+            if self._plain and (moment.counted is None or KEY_MIN < moment.counted <= KEY_MAX):
+                key = self._position if moment.counted is None else moment.counted
                 time = moment.at if moment.counted is None else moment.at + self._position
                 return Reading(self.characteristic, value, time, key, None, quality)
             return self._composed(slots, moment, value, quality)
@@ -82,7 +94,7 @@ class Part:
 
     def _value(self, raw: Value) -> tuple[float, Quality]:
         if isinstance(raw, str):
-            raw = float(raw.replace(",", "."))
+            raw = math.nan if raw.casefold() == "nan" else _read(raw)
         if raw in self._invalid or (raw != raw and self._nan_is_invalid):  # noqa: PLR0124 - nan
             return math.nan, "bad"
         value = self._scaled(raw)
@@ -102,13 +114,12 @@ class Part:
         if member.time is not None and self.timed:
             time = self._stamp(slots[member.time]) - moment.skew
         if member.key is not None or moment.counted is not None:
-            key, original = numbered(
-                _name(moment.counted if member.key is None else slots[member.key])
-            )
-            if original is not None:
-                tags.setdefault("key", original)
+            name = moment.counted if member.key is None else slots[member.key]
+            key = _numbered(name, KEY_TAG, tags)
             time += self._position  # several readings of one part keep their order and identity
-        subgroup = None if member.subgroup is None else numbered(_name(slots[member.subgroup]))[0]
+        subgroup = None
+        if member.subgroup is not None:
+            subgroup = _numbered(slots[member.subgroup], SUBGROUP_TAG, tags)
         size = None if member.size is None else float(slots[member.size])
         return Reading(
             self.characteristic,

@@ -199,7 +199,7 @@ class MqttCollector:
             delivery.rejects.append(unmapped(message.topic, message.payload))
             return
         if message.size > LARGEST_PAYLOAD:
-            delivery.rejects.append(oversized(message.topic, message.payload, message.size))
+            delivery.rejects.append(oversized(route, message.payload, message.size))
             return
         correction = self._skew.correction if self._corrected else 0
         mapped = route.subscription.read(route, message.payload, message.received_at, correction)

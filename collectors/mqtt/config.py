@@ -16,13 +16,13 @@ from pydantic import (
     model_validator,
 )
 
+from collectors.key import RESERVED_TAGS
 from collectors.mqtt.topic import TopicPattern
 from collectors.reading import Purpose, Quality
 from collectors.source import Duration, NearbyPath, SourceConfig, parse_duration
 
 SECURE = ("mqtts", "ssl")
 SCHEMES = ("mqtt", "tcp", *SECURE)
-RESERVED_TAG = "key"
 
 
 def _pointer(text: str) -> str:
@@ -115,8 +115,8 @@ class Subscription(BaseModel, frozen=True, extra="forbid"):
             raise ValueError('time_format is "iso", "s", "ms", "us", "ns" or a strptime pattern')
         if self.items.startswith("^"):
             raise ValueError('items is a JSON Pointer into the message; leave out the "^"')
-        if RESERVED_TAG in self.tags or RESERVED_TAG in TopicPattern(self.topic).names:
-            raise ValueError('the tag "key" holds the original of a key; choose another name')
+        for tag in RESERVED_TAGS.intersection((*self.tags, *TopicPattern(self.topic).names)):
+            raise ValueError(f'the tag "{tag}" holds the original of a {tag}; choose another name')
         return self
 
 

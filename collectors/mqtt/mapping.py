@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from msgspec import UNSET
 
-from collectors.key import numbered
+from collectors.key import KEY_TAG, SUBGROUP_TAG, name_of, numbered
 from collectors.mqtt.config import Subscription
 from collectors.mqtt.payload import KEPT_PAYLOAD, LARGEST_PAYLOAD, Columns, PayloadInvalid, Row
 from collectors.mqtt.topic import TopicPattern
@@ -139,7 +139,7 @@ class SubscriptionMapping:
                 readings.append(self._reading(row, route, received_at, correction, ordinals))
             except ItemInvalid as error:
                 shown = payload if len(rows) == 1 else self._columns.item(payload, index)
-                rejects.append(_reject(route, shown, str(error), index))
+                rejects.append(_reject(route, shown, str(error), index, self._named_in(row)))
         return Mapped(readings, rejects, numbers)
 
     def _reading(
@@ -163,11 +163,11 @@ class SubscriptionMapping:
         if value != value:  # noqa: PLR0124 - nan
             quality = "bad"
         tags = route.tags if not self._tags_at else self._tags(row, route.tags)
-        key = original = None
+        key = subgroup = None
         if self._key_at is not None:
-            key, original = self._integer(row[self._key_at], "key")
-        if original is not None:
-            tags = {**(tags or {}), "key": original}
+            key, tags = self._named(row[self._key_at], KEY_TAG, tags)
+        if self._subgroup_at is not None:
+            subgroup, tags = self._named(row[self._subgroup_at], SUBGROUP_TAG, tags)
         if key is None:
             key = 0
             if ordinals is not None:
@@ -181,9 +181,7 @@ class SubscriptionMapping:
             None if self._size_at is None else self._size(row[self._size_at]),
             quality,
             "production" if self._purpose_at is None else self._purpose(row[self._purpose_at]),
-            None
-            if self._subgroup_at is None
-            else self._integer(row[self._subgroup_at], "subgroup")[0],
+            subgroup,
             tags,
         )
 
@@ -194,6 +192,13 @@ class SubscriptionMapping:
         if isinstance(raw, str) and raw:
             return _text(raw, "characteristic")
         raise ItemInvalid(f'names no characteristic at "{self._given.characteristic}"')
+
+    def _named_in(self, row: Row) -> str | None:
+        """What an item that cannot be read calls its characteristic, if it does."""
+        try:
+            return None if self._name_at is None else self._characteristic(row)
+        except ItemInvalid:
+            return None
 
     def _time(self, raw: object) -> int:
         if raw is UNSET or raw is None:
@@ -278,15 +283,18 @@ class SubscriptionMapping:
             tags[name] = _text(raw, f'tag "{name}"')
         return tags or None
 
-    def _integer(self, raw: object, what: str) -> tuple[int | None, str | None]:
+    @staticmethod
+    def _named(
+        raw: object, what: str, tags: Mapping[str, str] | None
+    ) -> tuple[int | None, Mapping[str, str] | None]:
+        """A key or subgroup as 64 bits, and the tags with its original where that is needed."""
         if raw is UNSET or raw is None:
-            return None, None
-        if isinstance(raw, float) and raw.is_integer():
-            raw = int(raw)
-        if isinstance(raw, bool) or not isinstance(raw, int | str):
-            raise ItemInvalid(f"has a {what} that is neither a whole number nor text: {shown(raw)}")
-        _text(raw, what)
-        return numbered(raw)
+            return None, tags
+        try:
+            number, original = numbered(name_of(raw))
+        except ValueError as error:
+            raise ItemInvalid(f"has a {what} that {error}") from None
+        return number, tags if original is None else {**(tags or {}), what: original}
 
     @staticmethod
     def _number(raw: object, numbers: list[int]) -> None:
@@ -333,21 +341,20 @@ def unmapped(topic: str, payload: bytes) -> Reject:
     )
 
 
-def oversized(topic: str, payload: bytes, size: int) -> Reject:
+def oversized(route: Route, payload: bytes, size: int) -> Reject:
     """The reject for a message that is too large to be read; ``payload`` is its beginning."""
-    return Reject(
-        f"The message on {topic[:LONGEST_NAME]} has {size} bytes, more than the {LARGEST_PAYLOAD} "
-        "that are read; send several messages.",
-        payload[:KEPT_PAYLOAD],
-    )
+    reason = f"has {size} bytes, more than the {LARGEST_PAYLOAD} that are read; send several"
+    return _reject(route, payload, reason)
 
 
-def _reject(route: Route, payload: bytes, reason: str, index: int | None = None) -> Reject:
+def _reject(
+    route: Route, payload: bytes, reason: str, index: int | None = None, name: str | None = None
+) -> Reject:
     return Reject(
         f"The message on {route.topic[:LONGEST_NAME]} {reason}.",
         payload[:KEPT_PAYLOAD],
         index,
-        route.characteristic,
+        name or route.characteristic,
     )
 
 

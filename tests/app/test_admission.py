@@ -3,9 +3,12 @@
 import json
 import math
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from app.admission import PAYLOAD_KEPT, TAG_LENGTH, TAGS, SourceTraits, admit
+from app.admission import NAME_KEPT, PAYLOAD_KEPT, TAG_LENGTH, TAGS, SourceTraits, admit
 from app.catalog import STREAMS_PER_CHARACTERISTIC, Catalog
 from app.characteristic import CharacteristicConfig
 from app.store.batch import Stream
@@ -61,6 +64,15 @@ def test_a_row_carries_what_the_reading_said(catalog) -> None:
         (reading(100.5), "not plausible"),
         (reading(math.nan), "is nan, yet its quality is good"),
         (reading(math.inf), "is inf"),
+        (reading(1.1e15, name="bore"), "bore: 1.1e+15 is beyond 1e+15"),
+        (reading(-1e308, name="bore"), "is beyond 1e+15"),
+        (reading(1e308), "is beyond 1e+15"),
+        (reading(1.0, name="leaks", size=1e16), "is not a whole number of parts"),
+        (reading(1.0, name="leaks", size=2.5), "is not a whole number of parts"),
+        (reading(1.0, name="leaks", size=math.nan), "is not a whole number of parts"),
+        (reading(1.0, size=1e308), "the size 1e+308 is none"),
+        (reading(1.0, size=math.nan), "the size nan is none"),
+        (reading(1.0, size=-1), "the size -1 is none"),
         (reading(time=NOW + 61 * SECOND), "lies in the future"),
         (reading(time=NOW - 8 * DAY), "older than the source's max_age"),
         (reading(time=-(2**60), historical=True), "before the year 1900"),
@@ -93,6 +105,10 @@ def test_what_cannot_be_a_reading_is_kept_with_its_reason(catalog, wrong, said) 
         reading(time=NOW + 59 * SECOND),
         reading(time=NOW - 8 * DAY, historical=True),
         reading(1, name="leaks"),
+        reading(1e15, name="bore"),
+        reading(-1e15, name="bore"),
+        reading(1e308, quality="bad"),
+        reading(1.0, size=2.5),
         reading(tags={str(i): "x" * TAG_LENGTH for i in range(TAGS)}),
         reading(name="bore", tags={"cavity": "1", "part": "\ud800"}),
     ],
@@ -117,9 +133,52 @@ def test_streams_are_bounded(catalog) -> None:
 
 
 def test_rejects_keep_the_beginning_of_what_came(catalog) -> None:
-    found = admitted(catalog, rejects=[Reject("garbage", b"x" * (PAYLOAD_KEPT + 1))])
-    [kept] = found.quarantined
+    garbage = Reject("garbage", b"x" * (PAYLOAD_KEPT + 1), None, "y" * 60_000)
+    [kept] = admitted(catalog, rejects=[garbage]).quarantined
     assert (len(kept.payload), kept.truncated) == (PAYLOAD_KEPT, True)
+    assert kept.characteristic == "y" * NAME_KEPT
+
+
+@given(st.sets(st.tuples(*[st.text(alphabet=":\\\\ab %", max_size=4)] * 3), max_size=30))
+def test_no_two_streams_have_one_name(values) -> None:
+    catalog = Catalog()
+    tags = ("part", "cavity", "head")
+    catalog.put_characteristic(1, CharacteristicConfig(id="bore", stream=tags))
+    for one in values:
+        admitted(catalog, reading(name="bore", tags=dict(zip(tags, one, strict=True))))
+    names = {stream.name for stream in catalog.streams.values()}
+    assert len(names) == len(catalog.streams) == len(values)
+    for number, stream in catalog.streams.items():
+        assert catalog.stream_named(stream.name) == number
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        (("a", "b"), "bore:a:b"),
+        (("a:b", ""), "bore:a\\:b:"),
+        (("", "a:b"), "bore::a\\:b"),
+        (("a\\", "b"), "bore:a\\\\:b"),
+        ((None, None), "bore::"),
+    ],
+)
+def test_a_stream_is_called_by_its_tags(values, name) -> None:
+    catalog = Catalog()
+    catalog.put_characteristic(1, CharacteristicConfig(id="bore", stream=["part", "cavity"]))
+    tags = {tag: value for tag, value in zip(("part", "cavity"), values, strict=True) if value}
+    admitted(catalog, reading(name="bore", tags=tags))
+    assert [stream.name for stream in catalog.streams.values()] == [name]
+
+
+@given(st.lists(st.floats(-1e15, 1e15), min_size=2, max_size=50))
+def test_statistics_of_what_is_admitted_are_finite(values) -> None:
+    catalog = Catalog()
+    catalog.put_characteristic(1, CharacteristicConfig(id="bore"))
+    rows = admitted(catalog, *(reading(v, name="bore", key=k) for k, v in enumerate(values))).rows
+    assert len(rows) == len(values)
+    found = rows["value"]
+    for statistic in (found.sum(), np.ptp(found), found.var(), (found**2).sum() ** 2):
+        assert np.isfinite(statistic)
 
 
 def test_a_stream_that_was_never_stored_is_forgotten(catalog) -> None:

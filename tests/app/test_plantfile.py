@@ -128,6 +128,11 @@ def test_a_stored_characteristic_reads_back():
         ),
         ('[[characteristic]]\nid = "a"\nlimits = { center = 2 }', "give sigma"),
         ('[[characteristic]]\nid = "a"\nlimits = { center = 2, lcl = 3 }', "below center"),
+        ('[[characteristic]]\nid = "a"\nspec = { upper = 1e16 }', "1000000000000000"),
+        (
+            '[[characteristic]]\nid = "a"\nlimits = { center = 1e300, sigma = 1 }',
+            "1000000000000000",
+        ),
         (
             '[[characteristic]]\nid = "a"\nspec = { lower = 1 }\nplausible = { lower = 2 }',
             "taken for errors",

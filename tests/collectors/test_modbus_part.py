@@ -2,6 +2,7 @@
 
 import math
 
+from collectors.key import numbered
 from collectors.modbus.config import ModbusConfig
 from collectors.modbus.part import Moment, Part
 from collectors.modbus.plan import plan
@@ -70,6 +71,35 @@ def test_a_text_key_keeps_its_original():
         found.key
         == made({"value": 2.0, "key": "SN-1"}, key={"address": 102, "type": "string(8)"}).key
     )
+
+
+def test_a_count_or_key_beyond_64_bits_keeps_its_original():
+    huge = 2**64 - 3
+    for found in (
+        made({"value": 1.0}, Moment(AT, huge), trigger={"address": 98, "type": "uint64"}),
+        made({"value": 1.0, "key": huge}, key={"address": 102, "type": "uint64"}),
+    ):
+        assert found.key == numbered(huge)[0]
+        assert found.tags == {"key": str(huge)}
+    fits = made({"value": 1.0, "key": 2**63 - 1}, key={"address": 102, "type": "uint64"})
+    assert (fits.key, fits.tags) == (2**63 - 1, None)
+
+
+def test_a_subgroup_in_a_text_keeps_its_original():
+    given = {"subgroup": {"address": 102, "type": "string(8)"}, "tags": {"press": "7"}}
+    found = made({"value": 1.0, "subgroup": "S-12"}, **given)
+    assert found.subgroup == numbered("S-12")[0]
+    assert found.tags == {"press": "7", "subgroup": "S-12"}
+
+
+def test_a_value_in_a_text():
+    def read(text, **more):
+        return made({"value": text}, type="string(12)", **more)
+
+    assert (read("25,02").value, read("+2.5e1").value) == (25.02, 25.0)
+    assert read("NaN", invalid=["nan"]).quality == "bad"
+    for text in ("NaN", "inf", "1_000", "", "25,02 mm", "1,000.5", "-"):
+        assert "the value is" in read(text).reason
 
 
 def test_a_clock_in_a_text_has_the_zone_it_is_given():

@@ -245,6 +245,7 @@ async def test_garbage_is_rejected_and_acknowledged(mosquitto: Mosquitto) -> Non
     assert len(door.rejects) == len(garbage)
     assert door.readings == []
     assert "has 3000000 bytes" in door.rejects[5].reason
+    assert {reject.characteristic for reject in door.rejects} == {"bore"}
 
 
 async def test_subscriptions_of_an_earlier_file_are_ended(mosquitto: Mosquitto) -> None:

@@ -98,7 +98,13 @@ def test_a_message_with_everything() -> None:
             quality="uncertain",
             purpose="setup",
             subgroup=numbered("S-1")[0],
-            tags={"station": "op-20", "lot": "A", "cavity": "3", "hot": "true"},
+            tags={
+                "station": "op-20",
+                "lot": "A",
+                "cavity": "3",
+                "hot": "true",
+                "subgroup": "S-1",
+            },
         )
     ]
 
@@ -227,7 +233,7 @@ def test_no_measurement_is_a_reading_of_quality_bad(keys: dict[str, Any], payloa
         ({"value": "/v", "size": "/n"}, b'{"v":1,"n":"many"}', 'a size at "/n" that is no number'),
         ({"value": "/v", "key": "/k"}, b'{"v":1,"k":1.5}', "has a key that is neither"),
         ({"value": "/v", "key": "/k"}, b'{"v":1,"k":true}', "has a key that is neither"),
-        ({"value": "/v", "key": "/k"}, b'{"v":1,"k":"\\u0000"}', "a NUL character"),
+        ({"value": "/v", "key": "/k"}, b'{"v":1,"k":"\\u0000"}', "cannot be stored"),
         ({"value": "/v", "sequence": "/n"}, b'{"v":1,"n":-1}', "has a sequence that is no whole"),
         ({"value": "/v", "tags": {"t": "/t"}}, b'{"v":1,"t":{}}', 'has a tag "t" that is neither'),
         ({"items": "/a"}, b'{"b":[1]}', 'has nothing at "/a"'),
@@ -251,11 +257,22 @@ def test_one_bad_item_does_not_spoil_the_others() -> None:
     ]
 
 
+def test_a_reject_names_the_characteristic_as_far_as_it_is_known() -> None:
+    named = mapping(topic="lab", characteristic="/name", value="/v")
+    rejects = read(named, [{"name": "a", "v": "x"}, {"v": 1}, {"name": 5}], topic="lab").rejects
+    assert [reject.characteristic for reject in rejects] == ["a", None, None]
+    assert read(mapping(), b"{").rejects[0].characteristic == "bore"
+
+
 def test_too_large_and_too_many() -> None:
     assert "more than the" in refused(mapping(), b" " * LARGEST_PAYLOAD + b"1")
     assert "10001 items" in refused(mapping(), [1] * (MOST_ITEMS + 1))
     assert len(read(mapping(), [1] * MOST_ITEMS).readings) == MOST_ITEMS
-    assert "has 5000000 bytes" in oversized("t", b"x" * 9000, 5_000_000).reason
+    route = mapping().route("plant/op-20/bore")
+    assert route is not None
+    large = oversized(route, b"x" * 9000, 5_000_000)
+    assert "has 5000000 bytes" in large.reason
+    assert (large.characteristic, len(large.payload)) == ("bore", 8192)
     assert "matches no subscription" in unmapped("t", b"x").reason
 
 
@@ -352,6 +369,9 @@ def test_items_of_other_characteristics_are_numbered_apart() -> None:
         ("4711", None, "4711"),
         ("SN-1", 3_736_693_352_736_480_855, "SN-1"),
         (2**63, None, str(2**63)),
+        (-(2**63), None, str(-(2**63))),
+        (10**30, None, str(10**30)),
+        ("007", None, "007"),
         (None, 0, None),
     ],
 )
@@ -363,6 +383,32 @@ def test_keys(raw: Any, key: int | None, original: str | None) -> None:
         assert reading.key == key
     assert (reading.tags or {}).get("key") == original
     assert -(2**63) < reading.key < 2**63
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (1.5, "neither a whole number nor text: 1.5"),
+        (True, "neither a whole number nor text: true"),
+        ([1], "neither a whole number nor text: an array"),
+        (1e30, "too large to be exact as a floating-point number: 1e+30"),
+        (10**60, "a huge number"),
+        ("x" * 257, "more than 256 characters"),
+        ("a\0b", "cannot be stored"),
+    ],
+)
+@pytest.mark.parametrize("what", ["key", "subgroup"])
+def test_keys_and_subgroups_that_are_none(raw: Any, says: str, what: str) -> None:
+    assert f"has a {what} that" in refused(mapping(value="/v", **{what: "/k"}), {"v": 1, "k": raw})
+    assert says in refused(mapping(value="/v", **{what: "/k"}), {"v": 1, "k": raw})
+
+
+def test_a_subgroup_that_is_no_integer_keeps_its_original() -> None:
+    shape = mapping(value="/v", subgroup="/s", tags={"lot": "/l"})
+    named = one(shape, {"v": 1, "s": "2026-W17/3", "l": "L7"})
+    assert named.subgroup == numbered("2026-W17/3")[0]
+    assert named.tags == {"station": "op-20", "lot": "L7", "subgroup": "2026-W17/3"}
+    assert one(shape, {"v": 1, "s": 12, "l": "L7"}).tags == {"station": "op-20", "lot": "L7"}
 
 
 def test_a_number_given_to_the_whole_message_counts_once() -> None:

@@ -204,8 +204,9 @@ def test_on_mqtt(service, mosquitto):
 
 
 def test_numbers_beyond_all_reason(service, mosquitto):
-    """Where nothing says what is plausible they are readings like any other."""
-    values = [1.0, 1e308, -1e308, 1e308, 1e-308, 5e-324, 1.0, 2.0]
+    """Where nothing says what is plausible, only what is still exact is a reading."""
+    values = [1.0, 1e15, -1e15, 1e15, 1e-308, 5e-324, 1.0, 2.0]
+    beyond = [1e308, -1e308, 1.1e15]
     times = [now(i / 1000) for i in range(len(values))]
     with watching(service, "wild", "wild-mean") as screen:
         for name in ("wild", "wild-mean"):
@@ -213,9 +214,13 @@ def test_numbers_beyond_all_reason(service, mosquitto):
                 {"characteristic": name, "value": v, "time": t}
                 for v, t in zip(values, times, strict=True)
             ]
+            readings += [{"characteristic": name, "value": v, "time": times[0]} for v in beyond]
             answer = service.post(readings, "?verdicts=true&timeout=20s")
             assert answer.status_code == 200
             assert answer.json()["accepted"] == len(values)
+            reasons = [one["reason"] for one in answer.json()["rejected"]]
+            assert len(reasons) == len(beyond)
+            assert all("is beyond 1e+15" in reason for reason in reasons)
         del screen
     for name in ("wild", "wild-mean"):
         for what in ("points", "readings", "streams", "versions"):

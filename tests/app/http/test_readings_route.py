@@ -72,6 +72,34 @@ async def test_keys_that_are_no_integers_are_hashed_and_kept_in_the_tags(client,
     assert len({reading.key for reading in readings}) == 4
 
 
+@pytest.mark.parametrize("what", ["key", "subgroup"])
+async def test_keys_and_subgroups_that_are_none_are_refused_with_a_sentence(client, service, what):
+    wrong = [1.5, 1e30, 10**60, "x" * 257, "a\0b", True, [1]]
+    items = [{"characteristic": "bore", "value": 1, "time": T, what: key} for key in [7.0, *wrong]]
+    answer = (await post(client, *items)).json()
+    assert [one["index"] for one in answer["rejected"]] == list(range(1, len(items)))
+    reasons = [one["reason"] for one in answer["rejected"]]
+    assert all(what in reason for reason in reasons), reasons
+    [reading] = service.deliveries[0].readings
+    assert getattr(reading, what) == 7
+    assert reading.tags is None
+
+
+async def test_a_number_in_a_table_is_a_key_only_as_it_would_be_written_again(client, service):
+    cells = ["12", "-12", "0", "007", "+5", "-0", "1e3", "12.0", str(2**70)]
+    rows = "".join(f"bore,1,{T},{cell},{cell}\n" for cell in cells)
+    await client.post(
+        URL,
+        content="characteristic,value,time,key,subgroup\n" + rows,
+        headers={"content-type": "text/csv"},
+    )
+    readings = service.deliveries[0].readings
+    assert [reading.key for reading in readings[:3]] == [12, -12, 0]
+    assert [reading.tags for reading in readings] == [None] * 3 + [
+        {"key": cell, "subgroup": cell} for cell in cells[3:]
+    ]
+
+
 @pytest.mark.parametrize(
     ("body", "accepted"),
     [
