@@ -33,7 +33,7 @@ class Door:
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         token = settings.access_token
-        self._token = token.get_secret_value().encode() if token else None
+        self._token = None if token is None else token.get_secret_value().encode()
         self._ingest = [key.encode() for key in settings.keys_by_name.values()]
         # A session is bound to the token: a new token signs everybody out.
         self._sign = hmac.digest(self._token or b"", b"andon session", "sha256")

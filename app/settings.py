@@ -33,7 +33,8 @@ FILE = "andon.toml"
 SECRETS = ("database_url", "access_token", "ingest_keys")
 TOKEN_LENGTH = 16
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
-_OTHERS = ("ANDON_TEST_", "ANDON_CONFIG")  # names that are no setting of the service
+CONFIG = f"{PREFIX}CONFIG"
+_TESTS = f"{PREFIX}TEST_"  # names of the tests' servers, no settings
 
 
 class SettingsInvalid(Exception):
@@ -103,26 +104,36 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _is_postgres(cls, url: SecretStr | None) -> SecretStr | None:
-        if url and not url.get_secret_value().startswith(("postgresql://", "postgres://")):
+        # An empty one is a mistake too: "is it given?" must not depend on how long it is.
+        if url is not None and not url.get_secret_value().startswith(
+            ("postgresql://", "postgres://")
+        ):
             raise ValueError("must begin with postgresql://")
         return url
 
     @field_validator("access_token")
     @classmethod
     def _long_enough(cls, token: SecretStr | None) -> SecretStr | None:
-        if token and len(token.get_secret_value()) < TOKEN_LENGTH:
+        if token is not None and len(token.get_secret_value()) < TOKEN_LENGTH:
             raise ValueError(f"must have at least {TOKEN_LENGTH} characters")
+        if token is not None and not token.get_secret_value().isascii():
+            raise ValueError("must be of ASCII characters: no other arrive whole in an HTTP header")
         return token
 
     @field_validator("ingest_keys")
     @classmethod
     def _named_keys(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        names = set()
         for key in keys:
             name, _, secret = key.get_secret_value().partition(":")
-            if not name or len(secret) < TOKEN_LENGTH:
+            if not name or len(secret) < TOKEN_LENGTH or not secret.isascii():
                 raise ValueError(
-                    f"write each key as name:key, the key with at least {TOKEN_LENGTH} characters"
+                    f"write each key as name:key, the key with at least {TOKEN_LENGTH} characters, "
+                    "ASCII only"
                 )
+            if name in names:
+                raise ValueError(f'two keys are called "{name}"; give each owner one')
+            names.add(name)
         return keys
 
     @model_validator(mode="after")
@@ -153,7 +164,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Command line, then environment, then secret files, then andon.toml."""
         del dotenv_settings, file_secret_settings
-        path = Path(os.environ.get("ANDON_CONFIG", FILE))
+        path = Path(os.environ.get(CONFIG) or FILE)
         return (
             init_settings,
             env_settings,
@@ -186,9 +197,11 @@ def load_settings(**given: Any) -> Settings:
     Raises:
         SettingsInvalid: with one sentence per mistake.
     """
-    config = os.environ.get("ANDON_CONFIG")
-    if config and not Path(config).is_file():
-        raise SettingsInvalid(f"ANDON_CONFIG: {config} does not exist")
+    config = os.environ.get(CONFIG)
+    if config and not Path(config).exists():
+        raise SettingsInvalid(f"{CONFIG}: {config} does not exist")
+    if Path(config or FILE).is_dir():
+        raise SettingsInvalid(f"settings: {config or FILE} is a directory, not a file")
     _refuse_unknown(os.environ)
     try:
         return Settings(**{key: value for key, value in given.items() if value is not None})
@@ -198,6 +211,8 @@ def load_settings(**given: Any) -> Settings:
         if isinstance(error.__cause__, SettingsInvalid):
             raise error.__cause__ from None
         raise SettingsInvalid(f"settings: {error}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsInvalid(f"settings: {config or FILE} is not UTF-8 text") from error
     except ValueError as error:  # tomllib's, and a list that is no JSON
         raise SettingsInvalid(f"settings: {config or FILE} cannot be read: {error}") from error
 
@@ -213,8 +228,12 @@ def is_loopback(host: str) -> bool:
 
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:
-    names = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    names |= {f"{PREFIX}{name.upper()}_FILE" for name in SECRETS}
-    for name in environment:
-        if name.startswith(PREFIX) and not name.startswith(_OTHERS) and name not in names:
-            raise SettingsInvalid(f"settings: {name} is no setting{nearest(name, names)}")
+    names = {"CONFIG", *(name.upper() for name in Settings.model_fields)}
+    names |= {f"{name.upper()}_FILE" for name in SECRETS}
+    for variable in environment:
+        name = variable.removeprefix(PREFIX)
+        if name == variable or variable.startswith(_TESTS) or name in names:
+            continue
+        # Compared without what all of them begin with: else each is near to each.
+        hint = nearest(name, names).replace('"', f'"{PREFIX}', 1)
+        raise SettingsInvalid(f"settings: {variable} is no setting{hint}")

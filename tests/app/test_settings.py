@@ -45,10 +45,14 @@ def test_secrets_come_from_files_and_never_show(monkeypatch, tmp_path):
         ({"ANDON_HOST": EVERYWHERE}, "ANDON_ACCESS_TOKEN_FILE"),
         ({"ANDON_HOST": "::"}, "ANDON_ACCESS_TOKEN"),
         ({"ANDON_PORTT": "1"}, 'did you mean "ANDON_PORT"?'),
+        ({"ANDON_ACCES_TOKEN_FILE": "x"}, 'did you mean "ANDON_ACCESS_TOKEN_FILE"?'),
+        ({"ANDON_CONFIGURATION": "x"}, "ANDON_CONFIGURATION is no setting"),
         ({"ANDON_PORT": "eighty"}, "port: input should be a valid integer"),
         ({"ANDON_SESSION_AGE": "7"}, "session_age"),
         ({"ANDON_ACCESS_TOKEN": "short"}, "at least 16 characters"),
+        ({"ANDON_ACCESS_TOKEN": "ein-schlüssel-mit-ü"}, "ASCII"),
         ({"ANDON_INGEST_KEYS": "nameless"}, "name:key"),
+        ({"ANDON_INGEST_KEYS": f"mes:{TOKEN},mes:{TOKEN}2"}, 'two keys are called "mes"'),
         ({"ANDON_DATABASE_URL": "mysql://x"}, "postgresql://"),
         ({"ANDON_ACCESS_TOKEN_FILE": "/does/not/exist"}, "cannot be read"),
         ({"ANDON_TLS_CERT": "x.pem"}, "tls_key"),
@@ -77,6 +81,39 @@ def test_a_wrong_file_is_one_clear_sentence(tmp_path, text, told):
     with pytest.raises(SettingsInvalid) as error:
         load_settings()
     assert told in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("secret", "told"), [("access_token", "at least 16 characters"), ("database_url", "postgresql")]
+)
+def test_an_empty_secret_is_refused_not_taken_for_none(monkeypatch, tmp_path, secret, told):
+    """An empty token file once opened every door: "given" and "not empty" are two questions."""
+    (tmp_path / "secret").write_text("\n")
+    monkeypatch.setenv(f"ANDON_{secret.upper()}_FILE", str(tmp_path / "secret"))
+    with pytest.raises(SettingsInvalid, match=told):
+        load_settings(host=EVERYWHERE)
+    monkeypatch.delenv(f"ANDON_{secret.upper()}_FILE")
+    (tmp_path / "andon.toml").write_text(f'{secret} = ""\n')
+    with pytest.raises(SettingsInvalid, match=told):
+        load_settings(host=EVERYWHERE)
+
+
+def test_a_name_near_to_none_has_no_suggestion(monkeypatch):
+    monkeypatch.setenv("ANDON_FOO", "1")
+    with pytest.raises(SettingsInvalid) as error:
+        load_settings()
+    assert str(error.value) == "settings: ANDON_FOO is no setting"
+
+
+def test_a_configuration_that_is_no_file(monkeypatch, tmp_path):
+    (tmp_path / "andon.toml").mkdir()
+    with pytest.raises(SettingsInvalid, match=r"andon\.toml is a directory"):
+        load_settings()
+    (tmp_path / "andon.toml").rmdir()
+    (tmp_path / "other.toml").write_bytes(b"host = '\xff'")
+    monkeypatch.setenv("ANDON_CONFIG", "other.toml")
+    with pytest.raises(SettingsInvalid, match=r"other\.toml is not UTF-8"):
+        load_settings()
 
 
 def test_a_secret_value_is_not_in_the_sentence_about_it(monkeypatch):
