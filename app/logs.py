@@ -50,9 +50,20 @@ def set_up(form: Literal["auto", "console", "json"], level: str) -> None:
     )
     ends: list[Processor]
     if console:
-        ends = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        # Not rich's tracebacks, which show what every variable held: passwords too.
+        plain = structlog.dev.plain_traceback
+        ends = [
+            structlog.processors.format_exc_info,
+            without_secrets,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain),
+        ]
     else:
-        ends = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        names_only = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        ends = [
+            structlog.processors.ExceptionRenderer(names_only),
+            without_secrets,
+            structlog.processors.JSONRenderer(),
+        ]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

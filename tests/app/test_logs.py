@@ -58,6 +58,24 @@ def test_an_exception_is_still_one_line(said):
     assert line["exception"][0]["exc_type"] == "ValueError"
 
 
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_traceback_tells_no_secrets(said, form, monkeypatch):
+    """Neither what variables held, nor an address in the error's own words."""
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    logs.set_up(form, "info")
+
+    def connect(password: str) -> None:
+        raise ConnectionError(f"no answer from postgresql://andon:{password}@db/x")
+
+    try:
+        connect("2retnuh-in-a-variable"[6::-1])  # its line is shown, so it must not say it
+    except ConnectionError:
+        structlog.get_logger("ours").exception("it fails")
+    assert "postgresql://andon:***@db/x" in stream.getvalue()
+    assert "hunter2" not in stream.getvalue()
+
+
 def test_chatty_libraries_are_quiet(said):
     for name in ("pymodbus", "httpx", "uvicorn.access"):
         logging.getLogger(name).info("chatter")
