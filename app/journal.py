@@ -48,6 +48,7 @@ class Journal:
         self.trusted = True
         self.snapshot: Callable[[], bytes] = bytes
         self.aftermath: Callable[[Batch], bytes] = lambda _: b""
+        self.draining: Callable[[Batch], Awaitable[None]] = _nothing
         self.returned: Callable[[], Awaitable[None]] = _nothing
         self.last = 0  # the newest batch that is durable
         self.epoch = 0  # of the database that the batches are for
@@ -199,6 +200,7 @@ class Journal:
         """Write what the spool holds, oldest first; returns how many batches that were."""
         written = 0
         while (batch := await asyncio.to_thread(self._spool.peek)) is not None:
+            await self.draining(batch)
             await self._store.write(batch)
             self._spool.note_committed(batch.id)
             await asyncio.to_thread(self._spool.drop, batch.id)
@@ -225,5 +227,5 @@ class Journal:
             await asyncio.to_thread(self._aside.drop, batch.id)
 
 
-async def _nothing() -> None:
+async def _nothing(*_: object) -> None:
     return None

@@ -26,6 +26,7 @@ WINDOW = 50_000
 
 NEVER = (2**63, 0)
 BEGINNING = (-(2**62), -(2**63))
+END = (2**62, 0)
 
 SHORT = 1_000
 """Readings that are replayed at once; more go to a worker thread."""
@@ -244,11 +245,14 @@ class LateReadings:
     ) -> Changes:
         """Put a stream's new readings among the stored ones and judge again what they can touch.
 
-        ``fresh`` have their membership. Leaves the live state as if all had come in order.
+        ``fresh`` have their membership; without any, everything from ``since`` on is judged again.
+        Leaves the live state as if all had come in order.
         """
-        fresh = np.sort(fresh, order=("time", "key"))
-        earliest = min(since, await self._earliest(stream, fresh))
-        last = (int(fresh["time"][-1]), int(fresh["key"][-1]))
+        earliest, last = since, END
+        if len(fresh):
+            fresh = np.sort(fresh, order=("time", "key"))
+            earliest = min(since, await self._earliest(stream, fresh))
+            last = identity_of(fresh[-1])
         before = await self._history.points_before(stream, *earliest, REACH)
         after = await self._history.points_from(stream, *last, REACH)
         start = identity_of(before[0]) if len(before) == REACH else BEGINNING
@@ -292,7 +296,7 @@ class LateReadings:
         changes = compare() if len(readings) < SHORT else await asyncio.to_thread(compare)
         if complete:
             return changes
-        newest = await self._history.points_before(stream, 2**62, 0, 1)
+        newest = await self._history.points_before(stream, *END, 1)
         return changes._replace(newest=newest)
 
     async def _in_parts(

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -15,18 +15,19 @@ from app import ages
 from app.admission import Admitted, SourceTraits, admit
 from app.alarms import Alarms, Judged, StreamFacts
 from app.catalog import Catalog
+from app.changes import Changes
 from app.classification import Classified, Classifier, Lookup
-from app.engine import Engine
+from app.engine import Engine, Room
 from app.intake import Intake, Waiting
 from app.journal import Durable, Journal
-from app.late import Changes, LateReadings
+from app.late import LateReadings
 from app.metrics import READINGS, STAGE
 from app.outcome import JudgedOutcome, outcomes, put_aside
 from app.quarantine import Arrived, Numbers, as_delivered, keep_the_rest
 from app.store.batch import Batch
 from app.store.errors import DuplicateKey, StoreError, StoreLost, StoreRefused
-from app.store.rows import POINT, PointFlag
-from collectors.reading import Delivery, Reject
+from app.store.rows import POINT, READING, PointFlag
+from collectors.reading import KEY_MIN, Delivery, Reject
 from rules import stream as loop
 from rules.limits import TRIAL_POINTS
 
@@ -212,29 +213,18 @@ class Pipeline:
                 self._journal.leave()
 
     async def _attempt(self, deliveries: list[Delivery], look_everything_up: bool) -> Prepared:
-        engine, room = self._engine, self._engine.room
+        room = self._engine.room
         total = sum(len(delivery.readings) for delivery in deliveries)
         try:
             if total > LARGE:
                 admitted = await asyncio.to_thread(admit, deliveries, self._catalog, self.traits)
             else:
                 admitted = admit(deliveries, self._catalog, self.traits)
-            engine.ensure()
+            self._engine.ensure()
         except BaseException:
             self._catalog.unsave()
             raise
-        touched = np.unique(admitted.rows["stream"]).astype(np.int64)
-        mark, alarms_mark = engine.mark(touched), self._alarms.mark()
-        late_mark = self._late.mark(touched.tolist())
-        gap, quarantine = self.numbers.gap, self.numbers.quarantine
-
-        def undo() -> None:
-            engine.rollback(mark, room)
-            self._catalog.unsave()
-            self._alarms.rollback(alarms_mark)
-            self._late.rollback(late_mark)
-            self.numbers.gap, self.numbers.quarantine = gap, quarantine
-
+        undo = self._mark(np.unique(admitted.rows["stream"]).astype(np.int64), room)
         try:
             classified = await self._classifier.classify(
                 admitted.rows, look_everything_up=look_everything_up
@@ -244,6 +234,21 @@ class Pipeline:
             undo()
             raise
         return Prepared(batch, admitted, classified, undo)
+
+    def _mark(self, touched: NDArray[np.int64], room: Room) -> Callable[[], None]:
+        """How to go back to where these streams, and all else, stand now."""
+        mark, alarms_mark = self._engine.mark(touched), self._alarms.mark()
+        late_mark = self._late.mark(touched.tolist())
+        gap, quarantine = self.numbers.gap, self.numbers.quarantine
+
+        def undo() -> None:
+            self._engine.rollback(mark, room)
+            self._catalog.unsave()
+            self._alarms.rollback(alarms_mark)
+            self._late.rollback(late_mark)
+            self.numbers.gap, self.numbers.quarantine = gap, quarantine
+
+        return undo
 
     async def _judge(
         self, deliveries: list[Delivery], admitted: Admitted, classified: Classified
@@ -264,6 +269,18 @@ class Pipeline:
         if unjudged.any():
             batch.unjudged = as_delivered(deliveries, admitted, unjudged)
         batch.readings = rows[stored]
+        self._fill_points(batch, points, changes, slow)
+        batch.streams = list(self._catalog.unsaved_streams.values())
+        batch.contexts = list(self._catalog.unsaved_contexts.values())
+        arrived = Arrived(deliveries, admitted, found)
+        keep_the_rest(batch, arrived, self.numbers, self._catalog, self.traits)
+        await self._find_alarms(batch, changes)
+        return batch
+
+    def _fill_points(
+        self, batch: Batch, points: NDArray[np.void], changes: list[Changes], slow: Iterable[int]
+    ) -> None:
+        """Put in the points of a batch: those in order, and what became of the ``slow`` streams."""
         batch.points = _joined([points, *(change.added for change in changes)])
         batch.changed_points = _joined([change.changed for change in changes])
         batch.withdrawn_points = _joined([change.withdrawn for change in changes])
@@ -271,17 +288,14 @@ class Pipeline:
             part["batch"] = batch.id
         batch.revisions = [revision for change in changes for revision in change.revisions]
         batch.stream_seqs = {s: (seq, seq) for s, seq in self._engine.sequences(slow).items()}
-        batch.streams = list(self._catalog.unsaved_streams.values())
-        batch.contexts = list(self._catalog.unsaved_contexts.values())
-        arrived = Arrived(deliveries, admitted, found)
-        keep_the_rest(batch, arrived, self.numbers, self._catalog, self.traits)
+
+    async def _find_alarms(self, batch: Batch, changes: list[Changes]) -> None:
         judged = await self._judged(batch, changes)
         with _timed("alarms"):
             if judged.signalling() > SIGNALS_AT_ONCE:
-                await asyncio.to_thread(self._alarms.evaluate, batch, judged, now)
+                await asyncio.to_thread(self._alarms.evaluate, batch, judged, batch.at)
             else:
-                self._alarms.evaluate(batch, judged, now)
-        return batch
+                self._alarms.evaluate(batch, judged, batch.at)
 
     async def _out_of_order(
         self,
@@ -334,6 +348,30 @@ class Pipeline:
         for stream in np.unique(waiting["stream"]).tolist():
             if self._engine.integers[stream, loop.SEQ] >= TRIAL_POINTS:
                 self.wants_trial(stream)
+
+    async def judge_again(self, since: dict[int, int], why: str) -> None:
+        """Judge stored readings of some streams anew, from a measured time each.
+
+        The caller holds the lock. Takes out of ``since`` what is done.
+
+        Raises:
+            StoreError: it could not be made durable.
+        """
+        for stream, first in list(since.items()):
+            batch = Batch(id=self._journal.last + 1, at=self._clock())
+            undo = self._mark(np.array([stream]), self._engine.room)
+            try:
+                change = await self._late.evaluate(
+                    stream, np.empty(0, READING), now=batch.at, since=(first, KEY_MIN), why=why
+                )
+                self._fill_points(batch, np.empty(0, POINT), [change], [stream])
+                await self._find_alarms(batch, [change])
+                durable = await self._journal.commit(batch)
+            except BaseException:
+                undo()
+                raise
+            self.committed(batch, durable)
+            del since[stream]
 
     async def judge_set_aside(self) -> None:
         """Judge what was stored without a verdict; the caller holds the lock.

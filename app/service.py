@@ -28,6 +28,7 @@ from app.pipeline import Pipeline
 from app.plantfile import PlantSection
 from app.quarantine import Numbers
 from app.records import Records
+from app.resumed import CONTINUED, Resumed
 from app.settings import Settings
 from app.snapshot import State
 from app.sources import Sources
@@ -76,6 +77,7 @@ class Service:
         self.records = Records(self.store)
         self.journal = Journal(self.store, self.spool, self.aside, self.lock)
         self.late = LateReadings(self.catalog, self.engine, self.records)
+        self.resumed = Resumed(self.records)
         self.intake = Intake(settings.intake_capacity)
         self.facts = Facts(self.catalog, self.alarms, self.records)
         self.numbers = Numbers()
@@ -113,6 +115,7 @@ class Service:
         self.records.stream_names = lambda number: self.catalog.streams[number].name
         journal.snapshot = self.state.snapshot
         journal.aftermath = self.state.aftermath
+        journal.draining = self.resumed.look
 
     # life
 
@@ -328,6 +331,12 @@ class Service:
         if not opening.configured:
             await opening.configure()
             await self._reconfigure()
+        await self.judge_afterwards()
+
+    async def judge_afterwards(self) -> None:
+        """Judge what could not be judged, or not well, while the database was away."""
+        self.resumed.drained()
+        await self.pipeline.judge_again(self.resumed.since, CONTINUED)
         await self.pipeline.judge_set_aside()
 
     async def _measure_lag(self) -> None:

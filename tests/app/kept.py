@@ -7,6 +7,7 @@ from app.alarms import Ids
 from app.engine import Engine
 from app.journal import Journal
 from app.quarantine import Numbers
+from app.resumed import CONTINUED, Resumed
 from app.snapshot import State
 from app.store.spool import Spool
 from tests.app.line import Line
@@ -32,12 +33,24 @@ class Kept(Line):
         journal = self.journal
         journal.snapshot, journal.aftermath = self.state.snapshot, self.state.aftermath
         journal.returned = self._returned
+        self.resumed = getattr(self, "resumed", None) or Resumed(self.store)
+        journal.draining = self.resumed.look
 
     def restart(self) -> None:
         """The process ends and starts with the database."""
         self._again()
         last = self.store.batches[-1].id if self.store.batches else 0
         self.journal.begin(last, 0)
+
+    async def restart_after_the_outage(self) -> None:
+        """The process ends while the database is away, and starts when it is back."""
+        self.store.away, self.store.mute, self.store.patience = False, False, None
+        del self.journal
+        self._build()
+        await self.journal.drain()
+        self._again()
+        self.journal.begin(await self.store.last_batch(), 0)
+        await self._judge_afterwards()
 
     async def restart_without_database(self) -> bool:
         """The process ends and starts while the database is away; whether it judges."""
@@ -73,6 +86,11 @@ class Kept(Line):
         if not self.journal.trusted:
             self._again()
             self.journal.begin(await self.store.last_batch(), 0)
+        await self._judge_afterwards()
+
+    async def _judge_afterwards(self) -> None:
+        self.resumed.drained()
+        await self.pipeline.judge_again(self.resumed.since, CONTINUED)
         await self.pipeline.judge_set_aside()
 
     def lose(self) -> None:
