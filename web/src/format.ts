@@ -55,6 +55,13 @@ export function zone(ms: number, style: Style): string {
   return parts.find((part) => part.type === 'timeZoneName')?.value ?? style.timezone
 }
 
+/** An hour that somebody chose, to the minute; the date too where it is not today's. */
+export function hourAndMinute(ms: number, style: Style, now: number): string {
+  const clock = stamp(style, { hour: '2-digit', minute: '2-digit' }).format(ms)
+  const dated = day(ms, style) === day(now, style) ? clock : `${day(ms, style)} ${clock}`
+  return repeated(ms, style) ? `${dated} ${zone(ms, style)}` : dated
+}
+
 /** Hours, minutes and seconds; the date too where it is not today's; the zone in a repeated hour. */
 export function time(ms: number, style: Style, now: number): string {
   const clock = stamp(style, CLOCK).format(ms)

@@ -15,8 +15,11 @@ export function parseTyped(text: string): Typed {
 }
 
 /** Why a value may be a slip of the hand; null where nothing speaks against it. */
-export function implausible(value: number, [lower, upper]: [number | null, number | null]): string | null {
-  if (lower !== null && value < lower) return `below ${lower}`
-  if (upper !== null && value > upper) return `above ${upper}`
+export function implausible(
+  value: number,
+  [lower, upper]: [number | null, number | null],
+): [side: 'below' | 'above', bound: number] | null {
+  if (lower !== null && value < lower) return ['below', lower]
+  if (upper !== null && value > upper) return ['above', upper]
   return null
 }

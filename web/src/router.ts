@@ -5,6 +5,15 @@ export const path = signal(location.pathname)
 
 addEventListener('popstate', () => (path.value = location.pathname))
 
+/** A part of the path as it was meant; what nobody can decode stands for itself. */
+export function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part)
+  } catch {
+    return part
+  }
+}
+
 export function go(to: string): void {
   if (to === location.pathname + location.search) return
   history.pushState(null, '', to)

@@ -6,7 +6,8 @@ import { Store } from './live/store'
 
 export const store: Store = new Store(undefined, (c) => socket.windowOf(c))
 const address = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/api/v1/live`
-export const socket = new Socket(store, address)
+// A refused socket says nothing; a request does, and goes to the sign-in form where the session is over.
+export const socket = new Socket(store, address, () => void api.site().catch(() => undefined))
 
 const BADGE = 'andon.badge'
 const SHIFT_MS = 12 * 3_600_000

@@ -24,8 +24,8 @@ describe('numbers as people type them', () => {
   })
 
   it('doubts what lies outside of plausible', () => {
-    expect(implausible(250, [20, 30])).toBe('above 30')
-    expect(implausible(2.5, [20, 30])).toBe('below 20')
+    expect(implausible(250, [20, 30])).toEqual(['above', 30])
+    expect(implausible(2.5, [20, 30])).toEqual(['below', 20])
     expect(implausible(20, [20, 30])).toBeNull()
     expect(implausible(1e9, [null, null])).toBeNull()
   })

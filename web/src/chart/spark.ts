@@ -2,7 +2,7 @@
 import type { Stream } from '../live/store'
 import { EXCLUDED } from '../live/protocol'
 import { locationMark } from '../live/violations'
-import { breaksBefore, lineAt } from './lines'
+import { breaksBefore, floorOf, lineAt, runsOf, stepsOf } from './lines'
 import { COLOR, drawArrow, drawMark } from './marks'
 
 const POINTS = 100
@@ -22,7 +22,7 @@ export function drawSpark(canvas: HTMLCanvasElement, stream: Stream): void {
   const series = stream.series
   if (!series || series.length === 0) return
   const start = Math.max(0, series.length - POINTS)
-  const edge = 7 * ratio
+  const edge = 6 * ratio
   const step = (width - 2 * edge) / (POINTS - 1)
   const left = width - edge - (series.length - 1 - start) * step
   const [low, high] = range(stream, start)
@@ -81,18 +81,16 @@ function drawLimits(
   ratio: number,
 ): void {
   const series = stream.series!
+  const runs = runsOf(series, start, series.length, stream.versions, 'location')
+  const floor = floorOf('location', stream.characteristic.chart)
   for (const name of ['cl', 'lcl', 'ucl'] as const) {
     ctx.beginPath()
-    let before: number | null = null
-    for (let i = start; i < series.length; i++) {
-      const value = lineAt(series, i, stream.versions, 'location')?.[name] ?? null
-      if (value !== null) {
-        const x = xOf(i)
-        if (before === null) ctx.moveTo(x - step / 2, yOf(value))
-        else if (before !== value) ctx.lineTo(x - step / 2, yOf(value))
-        ctx.lineTo(x + step / 2, yOf(value))
-      }
-      before = value
+    for (const line of stepsOf(runs, name, floor)) {
+      line.forEach(({ start: from, end, value }, i) => {
+        if (i === 0) ctx.moveTo(xOf(from) - step / 2, yOf(value))
+        else ctx.lineTo(xOf(from) - step / 2, yOf(value))
+        ctx.lineTo(xOf(end) - step / 2, yOf(value))
+      })
     }
     ctx.setLineDash(name === 'cl' ? [] : [4 * ratio, 3 * ratio])
     ctx.strokeStyle = name === 'cl' ? COLOR.faint : COLOR.muted

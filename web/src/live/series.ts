@@ -29,7 +29,8 @@ export class Series {
     this.g = new Float64Array(window)
   }
 
-  static of(snap: Snap, window: number, first = 0): Series {
+  /** Takes the places of the points that were known before: a chart that is paused stands still. */
+  static of(snap: Snap, window: number, before: Series | null = null): Series {
     const series = new Series(Math.max(window, snap.ts.length))
     series.ts.set(snap.ts)
     series.y.set(snap.y)
@@ -43,8 +44,17 @@ export class Series {
     series.length = snap.ts.length
     series.seq = snap.seq
     series.partial = snap.partial
-    series.first = first
+    if (before && before.length > 0) series.first = before.first + series.offsetTo(before)
     return series
+  }
+
+  /** How many places further a series begins that knows the newest of the same points. */
+  private offsetTo(before: Series): number {
+    for (let i = before.length - 1; i >= 0; i--) {
+      const [place, found] = this.find(before.ts[i]!, before.x[i]!)
+      if (found) return i - place
+    }
+    return before.length
   }
 
   /** Take a row: 'ignored' was there already, 'gap' means something is missing before it. */

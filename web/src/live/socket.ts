@@ -22,6 +22,8 @@ export class Socket {
   constructor(
     private readonly store: Store,
     private readonly url: string,
+    /** The server did not let the socket in: it may be away, or want the access token again. */
+    private readonly refused: () => void = () => undefined,
   ) {
     setInterval(() => this.watch(), 500)
     addEventListener('online', () => this.hurry())
@@ -111,7 +113,9 @@ export class Socket {
       if (this.socket === socket) this.hear(JSON.parse(event.data as string) as Message)
     }
     socket.onclose = () => {
-      if (this.socket === socket) this.again()
+      if (this.socket !== socket) return
+      if (!this.welcomed) this.refused()
+      this.again()
     }
   }
 

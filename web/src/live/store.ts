@@ -54,6 +54,7 @@ export class Store {
   private build: string | null = null
   private readonly characteristics = new Map<string, Characteristic>()
   private toldAt = 0
+  private fresh = { told: 0, at: 0 }
   private readonly changed = new Set<Stream>()
 
   constructor(
@@ -81,6 +82,17 @@ export class Store {
       if (!before || weight(alarm) < weight(before)) worst.set(alarm.stream, alarm)
     }
     return worst
+  })
+
+  /** The alarm of a stream that somebody put aside; the one that comes back first. */
+  readonly snoozedOf = computed(() => {
+    const snoozed = new Map<string, Alarm>()
+    for (const alarm of this.openAlarms.value) {
+      if (alarm.state !== 'shelved') continue
+      const before = snoozed.get(alarm.stream)
+      if (!before || end(alarm) < end(before)) snoozed.set(alarm.stream, alarm)
+    }
+    return snoozed
   })
 
   readonly unseen = computed(() => this.openAlarms.value.filter(isUnseen))
@@ -114,10 +126,7 @@ export class Store {
       case 'snap': {
         const stream = this.streams.get(message.c)
         if (!stream) return null
-        const before = stream.series
-        const last = before && before.length > 0 ? before.first + before.length : 0
-        const first = Math.max(0, last - message.ts.length)
-        stream.series = Series.of(message, this.windowOf(message.c), first)
+        stream.series = Series.of(message, this.windowOf(message.c), stream.series)
         stream.versions = message.versions
         stream.limitsVersion = message.limits_version
         stream.arrivedAt = Math.max(stream.arrivedAt, message.ts.at(-1) ?? 0)
@@ -199,7 +208,19 @@ export class Store {
   }
 
   lost(): void {
-    if (this.connection.value === 'live') this.connection.value = 'stale'
+    if (this.connection.value !== 'live') return
+    this.fresh = { told: this.told.peek(), at: this.toldAt }
+    this.connection.value = 'stale'
+  }
+
+  /** The server's time of what is shown while it is old: opening a socket makes nothing fresh. */
+  freshUntil(): number {
+    return this.connection.value === 'stale' ? this.fresh.told : this.told.value
+  }
+
+  /** For how long what is shown is old. */
+  oldFor(): number {
+    return this.connection.peek() === 'stale' ? this.clock() - this.fresh.at : 0
   }
 
   /** How long ago the server was heard. */
@@ -260,13 +281,23 @@ export function isUnseen(alarm: Alarm): boolean {
   return alarm.state === 'unack' || alarm.state === 'rtn_unack'
 }
 
+/** Whether cause and action still have to be entered before it can close. */
+export function owesCause(alarm: Alarm): boolean {
+  return alarm.needs_cause && !(alarm.cause && alarm.action)
+}
+
 function rank(alarm: Alarm): number {
   if (isUnseen(alarm)) return 0
   return alarm.state === 'shelved' ? 2 : 1
 }
 
+/** What a tile shows first: what is true or new, by priority; then what waits for its cause. */
 function weight(alarm: Alarm): number {
-  return alarm.priority + (alarm.active ? 0 : 10)
+  return alarm.priority + (alarm.active || isUnseen(alarm) ? 0 : 10) - (isUnseen(alarm) ? 0.5 : 0)
+}
+
+function end(alarm: Alarm): number {
+  return alarm.shelved_until ?? Infinity
 }
 
 function labelOf(characteristic: Characteristic, tags: Record<string, string>): string {

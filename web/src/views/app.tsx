@@ -2,13 +2,14 @@
 import { useComputed, useSignal, useSignalEffect } from '@preact/signals'
 import { age, time, zone } from '../format'
 import { lineOf } from '../live/store'
-import { path } from '../router'
+import { decoded, path } from '../router'
 import { badge, store } from '../screen'
-import { AlarmPage, Alarms } from './alarms'
+import { AlarmPage } from './alarm'
+import { Alarms } from './alarms'
 import { Detail } from './detail'
 import { Entry } from './entry'
 import { Limits } from './limits'
-import { BadgeDialog, Clock, Shape, who } from './parts'
+import { BadgeDialog, Clock, NotFound, Shape, who } from './parts'
 import { Sources } from './sources'
 import { lineTitle, Plant, Wall } from './wall'
 
@@ -27,7 +28,7 @@ export function App() {
 
 function Screen() {
   const [, first = '', ...rest] = path.value.split('/')
-  const second = decodeURIComponent(rest.join('/'))
+  const second = decoded(rest.join('/'))
   if (first === '') return <Plant />
   if (first === 'wall' && second) return <Wall line={second} key={second} />
   if (first === 'c' && second) return <Detail name={second} key={second} />
@@ -39,29 +40,13 @@ function Screen() {
   return <NotFound what={`Nothing is at ${path.value}.`} />
 }
 
-export function NotFound({ what }: { what: string }) {
-  return (
-    <main class="narrow">
-      <div class="panel">
-        <h1>{what}</h1>
-        <p>It may have been renamed or retired. All characteristics are on the wall.</p>
-        <p>
-          <a class="button" href="/">
-            To the wall
-          </a>
-        </p>
-      </div>
-    </main>
-  )
-}
-
 function Header() {
   const counts = useComputed(() => [1, 2, 3, 4].map((p) => store.unseen.value.filter((one) => one.priority === p).length))
   const place = useComputed(() => {
     const [, first, second] = path.value.split('/')
-    if (first === 'wall' && second) return lineTitle(decodeURIComponent(second))
+    if (first === 'wall' && second) return lineTitle(decoded(second))
     if (first === 'c' && second) {
-      const stream = store.allStreams.value.find((one) => one.c === decodeURIComponent(second))
+      const stream = store.allStreams.value.find((one) => one.c === decoded(second))
       if (stream) return lineTitle(lineOf(stream))
     }
     return store.site.value.name || 'Andon'
@@ -131,10 +116,11 @@ function Banner() {
     store.tick.value
     if (store.connection.value !== 'stale') return null
     const site = store.site.value
-    const silent = store.silence()
-    const last = time(store.told.value, site, store.now())
+    const silent = store.oldFor()
+    const since = store.freshUntil()
+    const last = time(since, site, store.now())
     const help = silent > 60_000 ? ' Call IT: this screen cannot reach the Andon server.' : ' Trying again.'
-    return `NO DATA FOR ${age(silent)}. Values are OLD (last ${last} ${zone(store.told.value, site)}).${help}`
+    return `NO DATA FOR ${age(silent)}. Values are OLD (last ${last} ${zone(since, site)}).${help}`
   })
   if (text.value === null) return null
   return (

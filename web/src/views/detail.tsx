@@ -1,19 +1,14 @@
-// One characteristic: both charts, limits stepped by version, the last value, alarms and versions.
+// One characteristic: both charts, limits stepped by version, follow or paused.
 import { useComputed, useSignal } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
-import { ChartView, type Range } from '../chart/view'
 import type { Kind } from '../chart/lines'
-import { lineAt } from '../chart/lines'
-import { day, number, time } from '../format'
-import { CUT, EXCLUDED, LATE, PARTIAL, RETROSPECTIVE, TRIAL, UNJUDGED, type Version } from '../live/protocol'
+import { ChartView, type Range } from '../chart/view'
+import { day, time } from '../format'
 import type { Stream } from '../live/store'
-import { decode, inWords, locationMark, specSide } from '../live/violations'
-import { go } from '../router'
 import { store } from '../screen'
-import { Seen } from './alarms'
-import { NotFound } from './app'
-import { Age, AlarmBadge, Shape, stateWords, useSilence, useStreams, WORD } from './parts'
-import { lastMark, sideArrow, valueDecimals } from './tile'
+import { NotFound, useStreams } from './parts'
+import { describe, Readout, Table } from './points'
+import { Side } from './side'
 
 const WINDOW = 500
 const SHOWN = 100
@@ -275,22 +270,6 @@ function Hint({ stream, kind }: { stream: Stream; kind: Kind }) {
   return null
 }
 
-function describe(stream: Stream, kind: Kind): string {
-  stream.rev.value
-  const series = stream.series
-  if (!series || series.length === 0) return 'No points yet.'
-  const i = series.length - 1
-  const style = store.site.value
-  const line = lineAt(series, i, stream.versions, kind)
-  const value = kind === 'location' ? series.y[i]! : series.d[i]!
-  const decimals = valueDecimals(stream)
-  const parts = [`${series.length} points`, `last ${number(value, decimals, style)} ${stream.characteristic.unit}`]
-  if (line) parts.push(`center ${number(line.cl, decimals, style)}`)
-  const bad = decode(series.f[i]!).filter((one) => one.chart === kind)
-  parts.push(bad.length ? bad.map(inWords).join(', ') : 'no signal')
-  return parts.join(', ') + '.'
-}
-
 function Siblings({ stream }: { stream: Stream }) {
   const all = stream.characteristic.streams
   if (all.length < 2) return null
@@ -306,199 +285,5 @@ function Siblings({ stream }: { stream: Stream }) {
         </a>
       ))}
     </nav>
-  )
-}
-
-function flagWords(flags: number): string[] {
-  const words: [number, string][] = [
-    [CUT, 'after a boundary'],
-    [PARTIAL, 'partial subgroup'],
-    [LATE, 'late'],
-    [EXCLUDED, 'excluded'],
-    [RETROSPECTIVE, 'retrospective'],
-    [UNJUDGED, 'not judged'],
-    [TRIAL, 'trial limits'],
-  ]
-  return words.filter(([flag]) => flags & flag).map(([, word]) => word)
-}
-
-function Readout({ stream, place }: { stream: Stream; place: number | null }) {
-  stream.rev.value
-  const series = stream.series
-  const i = place === null || !series ? -1 : place - series.first
-  if (!series || i < 0 || i >= series.length) {
-    return <p class="readout quiet">Tap a point, or use the arrow keys.</p>
-  }
-  const style = store.site.value
-  const decimals = valueDecimals(stream)
-  const version = stream.versions[series.v[i]!]
-  const spec = specSide(series, i, version)
-  const words = decode(series.f[i]!).map(inWords).concat(flagWords(series.g[i]!))
-  if (spec) words.unshift(spec === 'upper' ? 'above specification' : 'below specification')
-  return (
-    <p class="readout" aria-live="polite">
-      <strong>
-        {number(series.y[i]!, decimals, style)} {stream.characteristic.unit}
-      </strong>
-      <span>{time(series.ts[i]!, style, store.now())}</span>
-      {series.n[i]! > 1 && <span>n {series.n[i]}</span>}
-      {!Number.isNaN(series.d[i]!) && <span>spread {number(series.d[i]!, decimals, style)}</span>}
-      <span>limits v{series.v[i]}</span>
-      <span>{words.length ? words.join(', ') : 'in control'}</span>
-    </p>
-  )
-}
-
-function Table({ stream }: { stream: Stream }) {
-  stream.rev.value
-  const series = stream.series
-  const style = store.site.value
-  const decimals = valueDecimals(stream)
-  const rows = series ? Array.from({ length: Math.min(series.length, 200) }, (_, k) => series.length - 1 - k) : []
-  return (
-    <div class="scroll tableview" tabIndex={0} aria-label="Points as a table">
-      <table>
-        <caption class="hidden">{stream.label}, newest first</caption>
-        <thead>
-          <tr>
-            <th>Time</th>
-            <th class="num">Value {stream.characteristic.unit && `(${stream.characteristic.unit})`}</th>
-            <th class="num">Spread</th>
-            <th class="num">n</th>
-            <th>Limits</th>
-            <th>Signals</th>
-          </tr>
-        </thead>
-        <tbody>
-          {rows.map((i) => {
-            const mark = locationMark(series!, i, stream.versions[series!.v[i]!])
-            return (
-              <tr key={`${series!.ts[i]}/${series!.x[i]}`}>
-                <td>{time(series!.ts[i]!, style, store.now())}</td>
-                <td class="num">{number(series!.y[i]!, decimals, style)}</td>
-                <td class="num">{Number.isNaN(series!.d[i]!) ? '' : number(series!.d[i]!, decimals, style)}</td>
-                <td class="num">{series!.n[i]}</td>
-                <td>v{series!.v[i]}</td>
-                <td>
-                  {mark.priority ? (
-                    <>
-                      <Shape priority={mark.priority} /> {WORD[mark.priority]}{' '}
-                    </>
-                  ) : null}
-                  {decode(series!.f[i]!).map(inWords).concat(flagWords(series!.g[i]!)).join(', ')}
-                </td>
-              </tr>
-            )
-          })}
-        </tbody>
-      </table>
-    </div>
-  )
-}
-
-function Side({ stream }: { stream: Stream }) {
-  stream.rev.value
-  const silence = useSilence(stream)
-  const alarms = useComputed(() => store.openAlarms.value.filter((one) => one.stream === stream.c))
-  const series = stream.series
-  const style = store.site.value
-  const mark = lastMark(stream)
-  const last = series && series.length ? series.length - 1 : -1
-  const text = last < 0 ? '…' : number(series!.y[last]!, valueDecimals(stream), style)
-  const unit = stream.characteristic.chart === 'p' ? '' : stream.characteristic.unit
-  const old = store.connection.value !== 'live' || silence.value > 0
-  return (
-    <aside class="side" aria-label="State">
-      <div class={`panel last${old ? ' old' : ''}`}>
-        <div class="big-value" style={{ '--chars': text.length, '--unit': `${unit.length + 0.5}rem` }}>
-          <span class="digits">{text}</span>
-          <span class="unit">{unit}</span>
-        </div>
-        <p class="quiet">
-          {last >= 0 && <Age since={stream.arrivedAt} />}
-          {silence.value > 0 && <strong class="nodata-word"> NO DATA</strong>}
-          {stream.characteristic.n > 1 && last >= 0 ? ` · mean of ${series!.n[last]}` : ''}
-        </p>
-        {mark.priority > 0 && (
-          <p class={`verdict p${mark.priority}`}>
-            <Shape priority={mark.priority} /> {WORD[mark.priority]} {sideArrow(stream)}
-          </p>
-        )}
-      </div>
-      <div class="panel">
-        <h2>Alarms</h2>
-        {alarms.value.length === 0 && <p class="quiet">No open alarms.</p>}
-        {alarms.value.map((alarm) => (
-          <article class="alarm-card" key={alarm.id}>
-            <a href={`/alarms/${alarm.id}`}>
-              <AlarmBadge alarm={alarm} arrow={alarm.class === 'silent' ? '' : sideArrow(stream)} />
-              <span class="quiet">
-                {stateWords(alarm, store.now())}
-                {alarm.seen_by ? ` · ${alarm.seen_by}` : ''} · <Age since={alarm.opened} />
-              </span>
-              <span class="sentence">{alarm.sentence}</span>
-            </a>
-            <Seen alarm={alarm} />
-          </article>
-        ))}
-      </div>
-      <Versions stream={stream} />
-      <button onClick={() => go(`/entry/${encodeURIComponent(stream.c)}`)}>Enter a measurement</button>
-    </aside>
-  )
-}
-
-export function legend(version: Version): string {
-  const style = store.site.value
-  const at = version.approved_at ?? version.created_at
-  const how = version.method === 'given' ? 'GIVEN' : version.method === 'entered' ? 'entered' : 'frozen'
-  return [`${how} v${version.number}`, version.author, at > 0 ? day(at, style) : '', version.source ?? '']
-    .filter(Boolean)
-    .join(' · ')
-}
-
-function Versions({ stream }: { stream: Stream }) {
-  stream.rev.value
-  const style = store.site.value
-  const decimals = valueDecimals(stream)
-  const all = Object.values(stream.versions).sort((a, b) => b.number - a.number)
-  const current = all.find((one) => one.number === stream.limitsVersion)
-  return (
-    <div class="panel">
-      <h2>Limits</h2>
-      {!current && <p class="quiet">No limits in force.</p>}
-      {current?.x && (
-        <dl class="facts">
-          <dt>UCL</dt>
-          <dd>{current.x.ucl === null ? '–' : number(current.x.ucl, decimals, style)}</dd>
-          <dt>CL</dt>
-          <dd>{number(current.x.cl, decimals, style)}</dd>
-          <dt>LCL</dt>
-          <dd>{current.x.lcl === null ? '–' : number(current.x.lcl, decimals, style)}</dd>
-          {current.spec && (
-            <>
-              <dt>Spec</dt>
-              <dd>
-                {[current.spec.lower, current.spec.upper]
-                  .map((one) => (one === null ? '–' : number(one, stream.characteristic.decimals, style)))
-                  .join(' … ')}
-              </dd>
-            </>
-          )}
-        </dl>
-      )}
-      <ul class="versions">
-        {all.slice(0, 4).map((version) => (
-          <li key={version.number} class={version.number === stream.limitsVersion ? 'current' : ''}>
-            {version.state === 'proposed' && <strong>PROPOSED </strong>}
-            {version.state === 'trial' && <strong>TRIAL </strong>}
-            {version.state === 'collecting' ? `v${version.number} · collecting` : legend(version)}
-          </li>
-        ))}
-      </ul>
-      <a class="button" href={`/limits/${encodeURIComponent(stream.characteristic.id)}`}>
-        All versions
-      </a>
-    </div>
   )
 }

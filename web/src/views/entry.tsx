@@ -2,6 +2,7 @@
 import { useComputed, useSignal } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
 import { api, newKey, Refused, type Posted, type Verdict } from '../api'
+import { figure } from '../figures'
 import { time } from '../format'
 import { lineOf, type Stream } from '../live/store'
 import { implausible, parseTyped } from '../number'
@@ -133,6 +134,8 @@ function Form({ stream, onSent }: { stream: Stream; onSent: (sent: Sent) => void
     }
     return found
   }
+  const shown = (bound: number | null) =>
+    bound === null ? '…' : figure(characteristic, 'bound', bound, store.site.value)
   const labelOf = (i: number) =>
     attribute ? (i === 0 ? 'Defective parts' : 'Parts inspected') : fields > 1 ? `Value ${i + 1}` : 'Value'
 
@@ -145,9 +148,11 @@ function Form({ stream, onSent }: { stream: Stream; onSent: (sent: Sent) => void
       mistake.value = 'Counts are whole numbers, and no more can be defective than were inspected.'
       return
     }
-    const odd = attribute ? undefined : found.map((one) => implausible(one, characteristic.plausible)).find(Boolean)
-    if (odd && !sure) {
-      doubt.value = `${texts.value.join('  ')} ${characteristic.unit} is ${odd}, which is not plausible here. Is the decimal mark right?`
+    const odd = attribute ? -1 : found.findIndex((one) => implausible(one, characteristic.plausible))
+    if (odd >= 0 && !sure) {
+      const [side, bound] = implausible(found[odd]!, characteristic.plausible)!
+      const typed = texts.value.filter((text) => text.trim() !== '')[odd]!.trim()
+      doubt.value = `${typed} ${characteristic.unit} is ${side} ${shown(bound)}, which is not plausible here. Is the decimal mark right?`
       return
     }
     const name = await who()
@@ -165,7 +170,8 @@ function Form({ stream, onSent }: { stream: Stream; onSent: (sent: Sent) => void
     busy.value = true
     try {
       const posted = await api.post([{ characteristic: characteristic.id, time: measured, tags, ...content }], key)
-      const done = verdictOf(posted, stream, texts.value.filter(Boolean).join('  '))
+      const typed = texts.value.map((text) => text.trim()).filter(Boolean)
+      const done = verdictOf(posted, stream, typed.join(attribute ? ' of ' : '  '))
       answer.value = done
       onSent(done)
       attempt.current = null
@@ -189,7 +195,7 @@ function Form({ stream, onSent }: { stream: Stream; onSent: (sent: Sent) => void
       <p class="quiet">
         {[characteristic.station?.replace('/', ' / '), characteristic.part].filter(Boolean).join(' · ')}
         {characteristic.plausible[0] !== null || characteristic.plausible[1] !== null
-          ? ` · plausible ${characteristic.plausible[0] ?? '…'} to ${characteristic.plausible[1] ?? '…'} ${characteristic.unit}`
+          ? ` · plausible ${characteristic.plausible.map(shown).join(' to ')} ${characteristic.unit}`
           : ''}
       </p>
       <div class="values">

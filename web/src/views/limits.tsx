@@ -2,11 +2,11 @@
 import { useComputed, useSignal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
 import { api, newKey, Refused, type VersionRow } from '../api'
-import { number, time } from '../format'
+import { figure, isShare } from '../figures'
+import { time } from '../format'
 import { parseTyped } from '../number'
 import { store } from '../screen'
-import { NotFound } from './app'
-import { useOffline, who } from './parts'
+import { NotFound, useOffline, who } from './parts'
 
 export function Limits({ name }: { name: string }) {
   store.catalogRev.value
@@ -40,9 +40,10 @@ export function Limits({ name }: { name: string }) {
     return <NotFound what={`No characteristic is called "${name}".`} />
   }
   const facts = characteristic.value
-  const decimals = facts.decimals === null ? null : facts.decimals + 1
   const style = store.site.value
-  const show = (value: number | null | undefined) => (value === null || value === undefined ? '–' : number(value, decimals, style))
+  const share = isShare(facts)
+  const show = (value: number | null | undefined) =>
+    value === null || value === undefined ? '–' : figure(facts, 'limit', value, style)
   return (
     <main class="wide">
       <div class="heading">
@@ -80,9 +81,9 @@ export function Limits({ name }: { name: string }) {
                     v{row.number} {row.stream && row.stream !== facts.id ? <span class="quiet">{row.stream}</span> : ''}
                   </td>
                   <td>{row.state === 'proposed' ? <strong>PROPOSED</strong> : row.state}</td>
-                  <td class="num">{show(row.location?.lcl)}</td>
-                  <td class="num">{show(row.location?.center)}</td>
-                  <td class="num">{show(row.location?.ucl)}</td>
+                  <td class="num">{share && row.location ? 'by n' : show(row.location?.lcl)}</td>
+                  <td class="num">{show(row.location?.center)}{share && row.location && ' %'}</td>
+                  <td class="num">{share && row.location ? 'by n' : show(row.location?.ucl)}</td>
                   <td>{[row.limits?.method, row.reason].filter(Boolean).join(' · ')}</td>
                   <td>{[row.author, row.approved_by && `approved by ${row.approved_by}`].filter(Boolean).join(', ')}</td>
                   <td>{validFrom(row)}</td>
@@ -112,7 +113,7 @@ export function Limits({ name }: { name: string }) {
       </section>
       <Propose
         streams={facts.streams.map((one) => one.c)}
-        attribute={facts.chart === 'p'}
+        attribute={share}
         send={(body) => decide('', body, 'Proposed. Somebody has to approve it before it judges anything.')}
       />
     </main>
@@ -158,7 +159,8 @@ function Propose({
     const middle = read(center.value, 'Center')
     const width = attribute ? undefined : read(sigma.value, 'Sigma')
     if (middle === null || width === null) return
-    await send({ reason: reason.value, center: middle, ...(width === undefined ? {} : { sigma: width }), ...scope })
+    const middleOf = attribute ? middle / 100 : middle
+    await send({ reason: reason.value, center: middleOf, ...(width === undefined ? {} : { sigma: width }), ...scope })
   }
   return (
     <form
@@ -192,7 +194,7 @@ function Propose({
           <Field id="last" label="Newest points" value={last} />
         ) : (
           <>
-            <Field id="center" label="Center" value={center} />
+            <Field id="center" label={attribute ? 'Center, in percent' : 'Center'} value={center} />
             {!attribute && <Field id="sigma" label="Sigma of one value" value={sigma} />}
           </>
         )}

@@ -2,7 +2,7 @@
 import { signal, useComputed, useSignal, useSignalEffect } from '@preact/signals'
 import type { ComponentChildren } from 'preact'
 import { useEffect, useRef } from 'preact/hooks'
-import { age, time } from '../format'
+import { age, hourAndMinute, time } from '../format'
 import type { Alarm } from '../live/protocol'
 import type { Stream } from '../live/store'
 import { badge, setBadge, socket, store } from '../screen'
@@ -35,7 +35,7 @@ export function stateWords(alarm: Alarm, now: number): string {
     case 'latched':
       return 'Waiting for cause'
     case 'shelved':
-      return alarm.shelved_until ? `Snoozed until ${time(alarm.shelved_until, style, now)}` : 'Snoozed'
+      return `Snoozed until ${alarm.shelved_until ? hourAndMinute(alarm.shelved_until, style, now) : 'it is back to normal'}`
     case 'suppressed':
       return 'Suppressed'
     case 'out_of_service':
@@ -48,14 +48,27 @@ export function stateWords(alarm: Alarm, now: number): string {
 }
 
 export function AlarmBadge({ alarm, arrow = '' }: { alarm: Alarm; arrow?: string }) {
+  if (alarm.state === 'shelved') return <SnoozedBadge alarm={alarm} />
   const seen = alarm.state === 'ack' || alarm.state === 'latched'
-  const word = alarm.state === 'ack' ? 'ACK' : alarm.state === 'latched' ? 'CAUSE?' : WORD[alarm.priority]
+  const back = alarm.priority === 4 && !alarm.active
+  const word = alarm.state === 'ack' ? 'ACK' : alarm.state === 'latched' ? 'CAUSE?' : back ? 'DATA BACK' : WORD[alarm.priority]
   const title = `${MEANING[alarm.priority]}: ${stateWords(alarm, store.now())}`
   return (
     <span class={`badge p${alarm.priority}${seen ? ' seen' : ''}`} title={title}>
       <Shape priority={alarm.priority} hollow={seen} />
       {word}
       {arrow && <span class="arrow">{arrow}</span>}
+    </span>
+  )
+}
+
+/** Somebody put it aside: a mark that calls nobody, and says when it comes back. */
+export function SnoozedBadge({ alarm }: { alarm: Alarm }) {
+  const until = alarm.shelved_until ? ` ${hourAndMinute(alarm.shelved_until, store.site.value, store.now())}` : ''
+  return (
+    <span class={`badge p${alarm.priority} seen`} title={stateWords(alarm, store.now())}>
+      <Shape priority={alarm.priority} hollow />
+      SNOOZED{until}
     </span>
   )
 }
@@ -129,6 +142,22 @@ export function Modal({
     >
       {children}
     </dialog>
+  )
+}
+
+export function NotFound({ what }: { what: string }) {
+  return (
+    <main class="narrow">
+      <div class="panel">
+        <h1>{what}</h1>
+        <p>It may have been renamed or retired. All characteristics are on the wall.</p>
+        <p>
+          <a class="button" href="/">
+            To the wall
+          </a>
+        </p>
+      </div>
+    </main>
   )
 }
 

@@ -3,16 +3,19 @@ import { useComputed } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
 import { drawSpark } from '../chart/spark'
 import { offFrame, onFrame } from '../chart/frame'
-import { age, number } from '../format'
-import type { Stream } from '../live/store'
+import { figure, unitOf } from '../figures'
+import { age, type Style } from '../format'
+import { isUnseen, type Stream } from '../live/store'
 import { locationMark, type Mark } from '../live/violations'
 import { store } from '../screen'
-import { AlarmBadge, Shape, useSilence, WORD } from './parts'
+import { AlarmBadge, Shape, SnoozedBadge, stateWords, useSilence, WORD } from './parts'
 
-export function valueDecimals(stream: Stream): number | null {
-  const { decimals, n, chart } = stream.characteristic
-  if (chart === 'p') return 3
-  return decimals === null ? null : decimals + (n > 1 ? 1 : 0)
+/** The newest value as it is shown; "…" while it is not known, "–" where there is none yet. */
+export function lastValue(stream: Stream, style: Style): string {
+  const series = stream.series
+  if (!series) return '…'
+  if (series.length === 0) return '–'
+  return figure(stream.characteristic, 'value', series.y[series.length - 1]!, style)
 }
 
 export function lastMark(stream: Stream): Mark {
@@ -33,15 +36,19 @@ export function sideArrow(stream: Stream): string {
   return ''
 }
 
+/** The name and its tags, in letters; a tag has a frame around it. */
+function widthOf(stream: Stream): number {
+  const tags = Object.values(stream.tags).reduce((sum, tag) => sum + tag.length + 3, 0)
+  return stream.characteristic.name.length + tags
+}
+
 export function Tile({ stream }: { stream: Stream }) {
   const canvas = useRef<HTMLCanvasElement>(null)
   const silence = useSilence(stream)
   const alarm = useComputed(() => store.worstOf.value.get(stream.c))
   const value = useComputed(() => {
     stream.rev.value
-    const series = stream.series
-    if (!series || series.length === 0) return '…'
-    return number(series.y[series.length - 1]!, valueDecimals(stream), store.site.value)
+    return lastValue(stream, store.site.value)
   })
   const mark = useComputed(() => {
     stream.rev.value
@@ -62,22 +69,23 @@ export function Tile({ stream }: { stream: Stream }) {
   }, [stream])
 
   const shown = alarm.value
+  const snoozed = useComputed(() => store.snoozedOf.value.get(stream.c))
   const quiet = silence.value > 0
-  const priority = shown ? shown.priority : mark.value.priority
-  const unseen = shown && (shown.state === 'unack' || shown.state === 'rtn_unack')
+  const unseen = shown && isUnseen(shown)
+  const priority = shown ? shown.priority : snoozed.value ? 0 : mark.value.priority
   const classes = ['tile']
-  if (priority && !(priority === 4)) classes.push(`p${priority}`)
+  if (priority && (priority !== 4 || unseen)) classes.push(`p${priority}`)
   if (unseen) classes.push('unseen')
   if (quiet) classes.push('nodata')
   if (old.value) classes.push('old')
-  const unit = stream.characteristic.chart === 'p' ? '' : stream.characteristic.unit
+  const unit = unitOf(stream.characteristic)
   const label =
     `${stream.label}: ${value.value} ${unit}` +
-    (shown ? `, ${shown.sentence}` : '') +
+    (shown ? `, ${shown.sentence}` : snoozed.value ? `, ${stateWords(snoozed.value, store.now())}` : '') +
     (quiet ? `, no data for ${age(silence.value)}` : old.value ? ', old value' : '')
   return (
     <a class={classes.join(' ')} href={`/c/${encodeURIComponent(stream.c)}`} aria-label={label} data-stream={stream.c}>
-      <span class="name">
+      <span class="name" style={{ '--chars': widthOf(stream) }}>
         <span class="long">{stream.characteristic.name}</span>
         {Object.entries(stream.tags).map(([tag, value]) => (
           <span class="tag" key={tag} title={`${tag} ${value}`}>
@@ -94,9 +102,11 @@ export function Tile({ stream }: { stream: Stream }) {
       </span>
       <span class="foot">
         {old.value ? <OldBadge stream={stream} /> : quiet ? <SilentBadge silence={silence.value} /> : null}
-        {shown && shown.class !== 'silent' ? (
-          <AlarmBadge alarm={shown} arrow={sideArrow(stream)} />
-        ) : !shown && mark.value.priority ? (
+        {shown && !(quiet && shown.class === 'silent') ? (
+          <AlarmBadge alarm={shown} arrow={shown.priority < 4 ? sideArrow(stream) : ''} />
+        ) : snoozed.value ? (
+          <SnoozedBadge alarm={snoozed.value} />
+        ) : mark.value.priority ? (
           <span class={`badge p${mark.value.priority}`}>
             <Shape priority={mark.value.priority} />
             {WORD[mark.value.priority]}

@@ -3,10 +3,12 @@ import { useComputed, useSignal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
 import { isUnseen, lineOf, type Stream } from '../live/store'
 import { store } from '../screen'
+import { columnsFor, mostColumns, sharedColumns } from './grid'
 import { Shape, useStreams } from './parts'
 import { Tile } from './tile'
 
 const PER_PAGE = 56
+const MOST_TILES = 400 // of the whole plant; a line of its own has pages
 const RATE = 4
 
 export function lineTitle(line: string): string {
@@ -24,6 +26,21 @@ function useLines() {
   })
 }
 
+/** The room for tiles, as the window changes. */
+function useRoom() {
+  const width = useSignal(innerWidth)
+  const height = useSignal(innerHeight)
+  useEffect(() => {
+    const measure = () => {
+      width.value = innerWidth
+      height.value = innerHeight
+    }
+    addEventListener('resize', measure)
+    return () => removeEventListener('resize', measure)
+  }, [])
+  return { width, height }
+}
+
 function Waiting() {
   store.tick.value
   const late = performance.now() > 5000
@@ -36,13 +53,16 @@ function Waiting() {
 
 export function Plant() {
   const lines = useLines()
-  const names = lines.value.flatMap(([, streams]) => streams.map((stream) => stream.c))
-  useStreams(names.slice(0, 400), 100, RATE)
+  const { width } = useRoom()
+  const most = Math.floor(MOST_TILES / Math.max(1, lines.value.length))
+  const names = lines.value.flatMap(([, streams]) => streams.slice(0, most).map((stream) => stream.c))
+  useStreams(names, 100, RATE)
   if (names.length === 0) return store.epoch === null ? <Waiting /> : <NoStreams line={null} />
+  const columns = sharedColumns(lines.value.map(([, streams]) => Math.min(streams.length, most)), mostColumns(width.value))
   return (
-    <main class="plant">
+    <main class="plant" style={{ '--columns': columns }}>
       {lines.value.map(([line, streams]) => (
-        <Line key={line} line={line} streams={streams} />
+        <Line key={line} line={line} streams={streams} most={most} />
       ))}
     </main>
   )
@@ -56,17 +76,26 @@ function NoStreams({ line }: { line: string | null }) {
   )
 }
 
-function Line({ line, streams }: { line: string; streams: Stream[] }) {
+function count(number: number, one: string): string {
+  return `${number} ${one}${number === 1 ? '' : 's'}`
+}
+
+/** A characteristic with several streams (cavities, heads) has a tile for each, and is one. */
+export function census(streams: Stream[]): string {
+  const characteristics = new Set(streams.map((stream) => stream.characteristic.id)).size
+  const counted = count(characteristics, 'characteristic')
+  return characteristics === streams.length ? counted : `${counted}, ${count(streams.length, 'chart')}`
+}
+
+function Line({ line, streams, most }: { line: string; streams: Stream[]; most: number }) {
   const mine = new Set(streams.map((stream) => stream.c))
   const unseen = useComputed(() => store.openAlarms.value.filter((one) => mine.has(one.stream) && isUnseen(one)))
   return (
     <section class="line" aria-label={lineTitle(line)}>
       <h2>
         <a href={`/wall/${encodeURIComponent(line)}`}>{lineTitle(line)}</a>
-        <span class="quiet">
-          {streams.length} {streams.length === 1 ? 'characteristic' : 'characteristics'}
-        </span>
-        {[1, 2, 3].map((priority) => {
+        <span class="quiet">{census(streams)}</span>
+        {[1, 2, 3, 4].map((priority) => {
           const count = unseen.value.filter((one) => one.priority === priority).length
           return count ? (
             <span class={`count p${priority}`} key={priority}>
@@ -76,15 +105,21 @@ function Line({ line, streams }: { line: string; streams: Stream[] }) {
         })}
       </h2>
       <div class="tiles">
-        {streams.slice(0, 120).map((stream) => (
+        {streams.slice(0, most).map((stream) => (
           <Tile key={stream.c} stream={stream} />
         ))}
       </div>
+      {streams.length > most && (
+        <a class="button" href={`/wall/${encodeURIComponent(line)}`}>
+          {streams.length - most} more of {lineTitle(line)}
+        </a>
+      )}
     </section>
   )
 }
 
 export function Wall({ line }: { line: string }) {
+  const { width, height } = useRoom()
   const all = useComputed(() => store.allStreams.value.filter((stream) => lineOf(stream) === line))
   const page = useSignal(Math.max(1, Number(new URLSearchParams(location.search).get('page') ?? 1)))
   const rotate = Number(new URLSearchParams(location.search).get('rotate') ?? 0)
@@ -104,7 +139,7 @@ export function Wall({ line }: { line: string }) {
   return (
     <main class="wall">
       <h1 class="hidden">{lineTitle(line)}</h1>
-      <div class={`tiles fill n${columns(shown.length)}`}>
+      <div class="tiles fill" style={{ '--columns': columnsFor(shown.length, width.value, height.value) }}>
         {shown.map((stream) => (
           <Tile key={stream.c} stream={stream} />
         ))}
@@ -120,8 +155,4 @@ export function Wall({ line }: { line: string }) {
       )}
     </main>
   )
-}
-
-function columns(tiles: number): number {
-  return Math.min(8, Math.max(3, Math.ceil(Math.sqrt(tiles * 1.3))))
 }

@@ -1,0 +1,36 @@
+// How the numbers of a characteristic read: its gauge's decimals, and one more for what is computed.
+import { decimalsOf, number, type Style } from './format'
+import type { Characteristic } from './live/protocol'
+
+/** A value or mean, a limit of it, a range or deviation, a limit of that; a bound that somebody entered. */
+export type Figure = 'value' | 'limit' | 'spread' | 'spreadLimit' | 'bound'
+
+type Facts = Pick<Characteristic, 'chart' | 'decimals' | 'n' | 'unit'>
+
+/** Proportions are shown in percent, as sentences tell them. */
+export function isShare(facts: Pick<Facts, 'chart'>): boolean {
+  return facts.chart === 'p'
+}
+
+export function unitOf(facts: Facts): string {
+  return isShare(facts) ? '%' : facts.unit
+}
+
+export function figure(facts: Facts, kind: Figure, value: number, style: Style): string {
+  if (isShare(facts)) return number(100 * value, 2, style)
+  return number(value, facts.decimals === null ? null : facts.decimals + finer(facts, kind, value), style)
+}
+
+/** The same with its unit. */
+export function withUnit(facts: Facts, kind: Figure, value: number, style: Style): string {
+  return `${figure(facts, kind, value, style)} ${unitOf(facts)}`.trim()
+}
+
+function finer(facts: Facts, kind: Figure, value: number): number {
+  if (kind === 'value') return facts.n > 1 ? 1 : 0
+  // A difference of two readings is as fine as the readings; a deviation is computed.
+  if (kind === 'spread') return facts.chart === 'xbar_s' ? 1 : 0
+  // A bound is shown as it was entered, also where it is finer than the gauge.
+  if (kind === 'bound') return Math.min(4, Math.max(0, decimalsOf(value) - facts.decimals!))
+  return 1
+}
