@@ -9,7 +9,7 @@ import structlog
 
 from app.duration import UNITS
 from app.store import queries
-from app.store.errors import SpoolFull, StoreError
+from app.store.errors import StoreError
 
 if TYPE_CHECKING:
     from app.service import Service
@@ -35,10 +35,7 @@ async def keep_snapshot(service: Service) -> None:
         return
     async with service.lock:
         state, last = await asyncio.to_thread(service.state.snapshot), service.journal.last
-    try:
-        await asyncio.to_thread(service.spool.save_snapshot, state, last)
-    except SpoolFull as error:
-        log.warning("no snapshot could be kept", error=str(error))
+    await service.journal.keep_snapshot(state, last)
 
 
 async def forget_what_is_over(service: Service) -> None:

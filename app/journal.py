@@ -8,12 +8,15 @@ import structlog
 
 from app.http.ports import DatabaseAway
 from app.store.batch import Batch
-from app.store.errors import SpoolFull, StoreError, StoreLost
+from app.store.errors import SpoolBroken, SpoolFull, StoreError, StoreLost
 from app.store.spool import Spool
 from collectors.backoff import backoff
 from collectors.reading import Delivery
 
 log = structlog.get_logger(__name__)
+
+ROOM = 2**20
+"""Bytes that have to fit on the disk before readings are said to be taken again."""
 
 Durable = Literal["database", "spool"]
 
@@ -53,6 +56,8 @@ class Journal:
         self.last = 0  # the newest batch that is durable
         self.epoch = 0  # of the database that the batches are for
         self.stuck = ""  # why the spool does not drain although the database answers
+        self.no_room = ""  # why nothing can be kept on the disk
+        self._wanted_room = 0  # bytes of what found none
         self._left = asyncio.Event()
         self._snapshot_due = False
 
@@ -65,7 +70,7 @@ class Journal:
 
         Raises:
             StoreRefused, DuplicateKey: the database answered and said no; nothing was kept.
-            SpoolFull: the database is away and so is the room on the disk.
+            SpoolFull, SpoolBroken: the database is away and so is the room on the disk.
         """
         batch.epoch = self.epoch
         if not self.away and await self._written(batch):
@@ -119,7 +124,7 @@ class Journal:
                 await self.put_aside(batch.at, batch.unjudged)
                 batch.unjudged = []
             batch.aftermath = self.aftermath(batch)
-            await asyncio.to_thread(self._spool.append, batch)
+            await self._append(self._spool, batch)
         except BaseException:
             if begun:
                 self.doubt()
@@ -131,13 +136,48 @@ class Journal:
         return "spool"
 
     async def _keep_snapshot(self, last: int) -> bool:
+        # The batch is kept all the same; a restart without the database may not judge.
+        return await self.keep_snapshot(await asyncio.to_thread(self.snapshot), last)
+
+    async def keep_snapshot(self, state: bytes, last: int) -> bool:
+        """Keep what a start without the database needs; whether there was room for it."""
         try:
-            await asyncio.to_thread(lambda: self._spool.save_snapshot(self.snapshot(), last))
-        except SpoolFull as error:
-            # The batch is kept all the same; a restart without the database may not judge.
+            await asyncio.to_thread(self._spool.save_snapshot, state, last)
+        except (SpoolFull, SpoolBroken) as error:
             log.warning("no snapshot could be kept", error=str(error))
+            self._note_no_room(str(error), len(state))
             return False
+        self.no_room = ""
         return True
+
+    async def _append(self, spool: Spool, batch: Batch) -> None:
+        try:
+            await asyncio.to_thread(spool.append, batch)
+        except (SpoolFull, SpoolBroken) as error:
+            self._note_no_room(str(error), ROOM)
+            raise
+        self.no_room = ""
+
+    def _note_no_room(self, why: str, size: int) -> None:
+        if why != self.no_room:
+            log.error("nothing can be kept on the disk", error=why)
+        self.no_room, self._wanted_room = why, size
+
+    async def _look_for_room(self) -> None:
+        """Find out whether readings can be taken again, without waiting for one that is refused."""
+        try:
+            for spool in (self._spool, self._aside):
+                await asyncio.to_thread(spool.check, self._wanted_room)
+        except (SpoolFull, SpoolBroken) as error:
+            self.no_room = str(error)
+        else:
+            log.info("there is room on the disk again")
+            self.no_room = ""
+
+    @property
+    def taking(self) -> bool:
+        """Whether anything could become durable now."""
+        return not (self.away and self.no_room)
 
     def leave(self) -> None:
         """The database is away."""
@@ -163,6 +203,11 @@ class Journal:
                 f"readings are kept without a verdict ({self._aside.depth()} batches) until what "
                 "the database holds is known"
             )
+        if self.no_room:
+            said.append(
+                f"nothing can be kept on the disk: {self.no_room}; "
+                + ("nothing is acknowledged" if self.away else "without the database it would stop")
+            )
         if self.stuck:
             said.append(f"the spool cannot drain, a person has to act: {self.stuck}")
         return said
@@ -171,10 +216,10 @@ class Journal:
         """Keep readings as they came, to be judged when the database is back.
 
         Raises:
-            SpoolFull: there is no room on the disk.
+            SpoolFull, SpoolBroken: there is no room on the disk.
         """
         number = self._aside.newest() + 1
-        await asyncio.to_thread(self._aside.append, Batch(number, at, unjudged=deliveries))
+        await self._append(self._aside, Batch(number, at, unjudged=deliveries))
 
     async def run(self) -> None:
         """Bring the spool's batches to the database whenever that comes back, without end."""
@@ -185,6 +230,8 @@ class Journal:
             waits = backoff(first_s=0.5, cap_s=5.0)
             while self.away:
                 await asyncio.sleep(next(waits))
+                if self.no_room:
+                    await self._look_for_room()
                 try:
                     await self._store.open()
                     await self._come_back()

@@ -384,7 +384,7 @@ class Service:
     def health(self) -> Health:
         """How the service is, from memory."""
         return Health(
-            ready=self.ready,
+            ready=self.ready and self.journal.taking,
             database="away" if self.journal.away or not self.ready else "up",
             spool_batches=self.spool.depth() + self.aside.depth(),
             sentences=[*self.why_not, *(self.journal.sentences() if self.ready else ())],
@@ -407,7 +407,7 @@ class Service:
 
     def _state(self) -> Row:
         """What the heartbeat says."""
-        return {"monitoring": self.ready, **self.alarms.summary()}
+        return {"monitoring": self.ready and self.journal.taking, **self.alarms.summary()}
 
     async def announce_test(self, channel: str | None) -> list[Row]:
         """Send a test message on one or all channels."""

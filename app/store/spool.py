@@ -8,33 +8,19 @@ import struct
 import threading
 import uuid
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 import psutil
 
 from app.store.batch import Batch
 from app.store.errors import AlreadyWriting, SpoolBroken, SpoolFull
 from app.store.packing import pack, unpack
-
-T = TypeVar("T")
+from app.store.spool_file import SpoolFile
 
 DEFAULT_MAX_BYTES: Final = 4 * 2**30
-
-TABLES: Final = """
-    CREATE TABLE IF NOT EXISTS batch (
-        id INTEGER PRIMARY KEY, at INTEGER NOT NULL, crc INTEGER NOT NULL, packed BLOB NOT NULL
-    );
-    CREATE TABLE IF NOT EXISTS snapshot (
-        one INTEGER PRIMARY KEY CHECK (one = 1), last_batch INTEGER NOT NULL,
-        exact INTEGER NOT NULL, crc INTEGER NOT NULL, state BLOB NOT NULL
-    );
-"""
-
-FULL: Final = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE,
-               sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_TRUNCATE}  # fmt: skip
-"""How SQLite says that the disk, a quota or the largest file size is reached."""
 
 MARK: Final = struct.Struct("<qq16sI")
 """The newest committed batch, the newest that was begun, the run of the machine, and a checksum.
@@ -66,7 +52,7 @@ class Spool:
         self._mark_path = directory / "spool.committed"
         self.max_bytes = max_bytes
         self._turn = threading.Lock()
-        self._file: sqlite3.Connection | None = None
+        self._file = SpoolFile(self.path, self._claim)
         self._lock = self._mark = -1
         self._depth = 0
         self._bytes = 0
@@ -86,9 +72,8 @@ class Spool:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._take_lock()
         try:
-            self._file = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
             with self._turn:
-                self._ask(_prepare)
+                self._file.open()
                 self._count()
             self._mark = os.open(self._mark_path, os.O_RDWR | os.O_CREAT, 0o600)
             self._last_committed, self._last_begun, self._marked_in = _read_mark(
@@ -101,9 +86,7 @@ class Spool:
     def close(self) -> None:
         """Give the spool up; what it holds stays."""
         with self._turn:
-            if self._file is not None:
-                self._file.close()
-                self._file = None
+            self._file.close()
             for handle in (self._mark, self._lock):
                 if handle >= 0:
                     os.close(handle)
@@ -113,27 +96,52 @@ class Spool:
         """Keep a batch behind the others; it is on the disk when this returns.
 
         Raises:
-            SpoolFull: nothing of it was kept.
+            SpoolFull, SpoolBroken: nothing of it was kept.
         """
         packed = pack(batch)
         with self._turn:
-            if self._bytes + len(packed) > self.max_bytes:
-                raise SpoolFull(
-                    f"the spool holds {self._bytes / 2**20:.0f} MB in {self._depth} batches, "
-                    f"{self.max_bytes / 2**20:.0f} MB is its limit"
-                )
+            self._heed_limit(len(packed))
             row = (batch.id, batch.at, zlib.crc32(packed), packed)
-            self._ask(lambda file: _execute(file, "INSERT INTO batch VALUES (?, ?, ?, ?)", row))
+            self._file.keep(
+                lambda file: file.execute("INSERT INTO batch VALUES (?, ?, ?, ?)", row),
+                lambda file: file.execute("DELETE FROM batch WHERE id = ?", row[:1]),
+                self._depth,
+                self._depth + 1,
+            )
             self._depth += 1
             self._bytes += len(packed)
             self._newest = batch.id
             if self._oldest is None:
                 self._oldest = batch.at
 
+    def check(self, size: int) -> None:
+        """Make sure that a batch of this size could be kept now.
+
+        Raises:
+            SpoolFull, SpoolBroken: it could not.
+        """
+        with self._turn:
+            self._heed_limit(size)
+            content = (bytes(size),)
+            self._file.keep(
+                lambda file: file.execute("INSERT INTO room VALUES (?)", content),
+                lambda file: file.execute("DELETE FROM room"),
+                self._depth,
+                self._depth,
+            )
+            self._file.change(lambda file: file.execute("DELETE FROM room"))
+
+    def _heed_limit(self, size: int) -> None:
+        if self._bytes + size > self.max_bytes:
+            raise SpoolFull(
+                f"the spool holds {self._bytes / 2**20:.0f} MB in {self._depth} batches, "
+                f"{self.max_bytes / 2**20:.0f} MB is its limit"
+            )
+
     def peek(self) -> Batch | None:
         """The oldest batch, or None."""
         with self._turn:
-            row = self._ask(
+            row = self._file.ask(
                 lambda file: file.execute(
                     "SELECT id, crc, packed FROM batch ORDER BY id LIMIT 1"
                 ).fetchone()
@@ -154,14 +162,14 @@ class Spool:
             SpoolBroken: one of them is damaged.
         """
         with self._turn:
-            ids = self._ask(
+            ids = self._file.ask(
                 lambda file: file.execute(
                     "SELECT id FROM batch WHERE id > ? ORDER BY id", (number,)
                 ).fetchall()
             )
         for (one,) in ids:
             with self._turn:
-                crc, packed = self._ask(
+                crc, packed = self._file.ask(
                     lambda file, one=one: file.execute(  # type: ignore[misc]
                         "SELECT crc, packed FROM batch WHERE id = ?", (one,)
                     ).fetchone()
@@ -171,7 +179,7 @@ class Spool:
     def drop(self, number: int) -> None:
         """Forget this batch and those before it, once they are in the database."""
         with self._turn:
-            dropped, freed, self._oldest = self._ask(lambda file: _drop(file, number))
+            dropped, freed, self._oldest = self._file.change(lambda file: _drop(file, number))
             self._depth -= dropped
             self._bytes -= freed
 
@@ -195,20 +203,23 @@ class Spool:
         """Keep what to start from without the database, in place of the one before.
 
         Raises:
-            SpoolFull: the one before is still there.
+            SpoolFull, SpoolBroken: the one before is still there.
         """
         row = (last_batch, int(exact), zlib.crc32(state), state)
         with self._turn:
-            self._ask(
-                lambda file: _execute(
-                    file, "INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?, ?, ?)", row
-                )
+            self._file.keep(
+                lambda file: file.execute(
+                    "INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?, ?, ?)", row
+                ),
+                lambda _: None,  # one snapshot or the other: both are true
+                self._depth,
+                self._depth,
             )
 
     def load_snapshot(self) -> Snapshot | None:
         """The snapshot, if there is a sound one."""
         with self._turn:
-            row = self._ask(
+            row = self._file.ask(
                 lambda file: file.execute(
                     "SELECT last_batch, exact, crc, state FROM snapshot"
                 ).fetchone()
@@ -230,7 +241,10 @@ class Spool:
 
     def _note(self, committed: int, begun: int) -> None:
         mark = MARK.pack(committed, begun, self._boot, 0)[:-4]
-        os.pwrite(self._mark, mark + struct.pack("<I", zlib.crc32(mark)), 0)
+        try:
+            os.pwrite(self._mark, mark + struct.pack("<I", zlib.crc32(mark)), 0)
+        except OSError:  # some file systems need room even for this: then nothing is known
+            os.ftruncate(self._mark, 0)
         self._last_committed, self._last_begun, self._marked_in = committed, begun, self._boot
 
     def last_committed(self) -> int:
@@ -256,39 +270,24 @@ class Spool:
         os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
         self._lock = handle
 
-    def _ask(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        if self._file is None:
-            raise SpoolBroken(f"{self.path} is not open")
-        try:
-            return work(self._file)
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode in FULL:
-                raise SpoolFull(f"no room for {self.path}: {error}") from error
-            raise SpoolBroken(f"{self.path}: {error}") from error
-        except sqlite3.DatabaseError as error:
-            raise SpoolBroken(
-                f"{self.path} is damaged ({error}): move it away to start without what it holds, "
-                f"`sqlite3 {self.path.name} .recover` may save the batches in it"
-            ) from error
+    def _claim(self) -> None:
+        """Have the lock and the mark in their places, also after somebody took them away."""
+        if not _lies_at(self._lock, self._lock_path):
+            before = self._lock
+            self._take_lock()
+            os.close(before)
+        if not _lies_at(self._mark, self._mark_path):
+            before, self._mark = self._mark, os.open(self._mark_path, os.O_RDWR | os.O_CREAT, 0o600)
+            os.close(before)
+            if self._marked_in == self._boot:
+                self._note(self._last_committed, self._last_begun)
 
     def _count(self) -> None:
         totals = "SELECT count(*), coalesce(sum(length(packed)), 0), min(at), max(id) FROM batch"
-        self._depth, self._bytes, self._oldest, newest = self._ask(
+        self._depth, self._bytes, self._oldest, newest = self._file.ask(
             lambda file: file.execute(totals).fetchone()
         )
         self._newest = newest or 0
-
-
-def _prepare(file: sqlite3.Connection) -> None:
-    file.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    file.execute("PRAGMA journal_mode = WAL")
-    file.execute("PRAGMA synchronous = FULL")
-    file.execute("PRAGMA fullfsync = ON")  # macOS, where an fsync alone stays in the drive's cache
-    file.executescript(TABLES)
-
-
-def _execute(file: sqlite3.Connection, statement: str, values: tuple[Any, ...]) -> None:
-    file.execute(statement, values)
 
 
 def _drop(file: sqlite3.Connection, number: int) -> tuple[int, int, int | None]:
@@ -304,6 +303,12 @@ def _drop(file: sqlite3.Connection, number: int) -> tuple[int, int, int | None]:
     finally:
         file.execute("PRAGMA synchronous = FULL")
     return len(sizes), sum(sizes), oldest and oldest[0]
+
+
+def _lies_at(handle: int, path: Path) -> bool:
+    with suppress(OSError):
+        return os.path.samestat(os.fstat(handle), path.stat())
+    return False
 
 
 def _read_mark(octets: bytes) -> tuple[int, int, bytes]:

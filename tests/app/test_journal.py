@@ -1,6 +1,7 @@
 """Nothing acknowledged is lost, whatever becomes of the database half-way."""
 
 import asyncio
+import shutil
 
 import msgspec
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from app.characteristic import CharacteristicConfig
 from app.http.ports import DatabaseAway
 from app.store.batch import Audit, Batch
-from app.store.errors import SpoolFull, StoreRefused
+from app.store.errors import SpoolBroken, SpoolFull, StoreRefused
+from app.store.spool import Spool
 from app.unit import whole
 from collectors.reading import Delivery, Reading
 from tests.app.kept import Kept
@@ -101,6 +103,55 @@ async def test_a_spool_that_cannot_drain_says_so_and_goes_on_taking(line) -> Non
     await line.come_back()
     assert line.values() == [10.01, 10.02, 10.03]
     assert line.journal.sentences() == []
+
+
+@pytest.mark.parametrize("database_comes_back", [False, True])
+async def test_a_spool_that_is_taken_away_takes_nothing_with_it(
+    line, tmp_path, database_comes_back
+) -> None:
+    """What memory and open files still hold is written anew as soon as that can be."""
+    await line.feed([reading(1, 10.01)])
+    line.lose()
+    await line.feed([reading(2, 10.02)])
+    shutil.rmtree(tmp_path / "spool")
+    (tmp_path / "spool").write_text("in its place")
+    for _ in range(2):
+        with pytest.raises(SpoolBroken, match="was taken away"):
+            await line.feed([reading(3, 10.03)])
+    assert not line.journal.taking
+    assert "nothing is acknowledged" in line.journal.sentences()[-1]
+    if not database_comes_back:
+        running = asyncio.create_task(line.journal.run())
+        (tmp_path / "spool").unlink()
+        async with asyncio.timeout(20):
+            while not line.journal.taking:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        running.cancel()
+        [answer] = await line.feed([reading(3, 10.03)])
+        assert answer.durable == "spool"
+        shutil.copytree(tmp_path / "spool", tmp_path / "found")
+        found = Spool(tmp_path / "found")
+        found.open()
+        assert [len(batch.readings) for batch in found.after(0)] == [1, 1]
+        found.close()
+    await line.come_back()
+    assert line.journal.taking
+    await line.feed([reading(3, 10.03), reading(4, 10.04)])
+    assert line.values() == [10.01, 10.02, 10.03, 10.04]
+
+
+async def test_a_snapshot_that_finds_no_room_is_said_and_stops_nothing(line, tmp_path) -> None:
+    await line.feed([reading(1, 10.01)])
+    shutil.rmtree(tmp_path / "spool")
+    (tmp_path / "spool").write_text("in its place")
+    assert not await line.journal.keep_snapshot(line.state.snapshot(), line.journal.last)
+    assert line.journal.taking
+    assert "without the database it would stop" in line.journal.sentences()[-1]
+    await line.feed([reading(2, 10.02)])
+    (tmp_path / "spool").unlink()
+    assert await line.journal.keep_snapshot(line.state.snapshot(), line.journal.last)
+    assert line.journal.sentences() == []
+    assert line.values() == [10.01, 10.02]
 
 
 async def test_whoever_asked_may_leave_while_an_act_is_committed(line) -> None:

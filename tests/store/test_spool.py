@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -271,4 +272,144 @@ def test_what_was_committed_is_known_after_a_kill(tmp_path):
     (tmp_path / "spool.committed").write_bytes(b"torn mark...")
     spool.open()
     assert spool.last_committed() == 0
+    spool.close()
+
+
+def rows_of(directory):
+    """What a restart finds."""
+    again = Spool(directory)
+    again.open()
+    snapshot = again.load_snapshot()
+    found = drained(again)
+    again.close()
+    return found, snapshot and snapshot.state
+
+
+def take_away(spool, what):
+    directory = spool.path.parent
+    match what:
+        case "everything":
+            shutil.rmtree(directory)
+        case "moved":
+            directory.rename(directory.with_name(f"elsewhere-{os.urandom(4).hex()}"))
+        case "replaced":
+            other = sqlite3.connect(directory / "other")
+            other.execute("CREATE TABLE x (y)")
+            other.close()
+            (directory / "other").replace(spool.path)
+        case "emptied":
+            os.truncate(spool.path, 0)
+            os.truncate(f"{spool.path}-wal", 0)
+        case _:
+            for part in what.split():
+                Path(f"{spool.path}{part.removeprefix('file')}").unlink(missing_ok=True)
+
+
+TAKEN = [
+    "file",
+    "file-wal",
+    "file-shm",
+    "file file-wal file-shm",
+    "everything",
+    "moved",
+    "replaced",
+]
+
+
+@pytest.mark.parametrize("what", TAKEN)
+@pytest.mark.parametrize("snapshot", [False, True])
+def test_what_is_taken_away_while_open_is_written_anew(tmp_path, what, snapshot):
+    spool = Spool(tmp_path / "spool")
+    spool.open()
+    spool.save_snapshot(b"before", 0)
+    for number in (1, 2, 3):
+        spool.append(small(number, 100))
+    spool.drop(1)
+    spool.note_committed(1)
+    take_away(spool, what)
+    if snapshot:
+        spool.save_snapshot(b"after", 3)
+    else:
+        spool.append(small(4))
+    assert spool.depth() == 3 - snapshot
+    second = Spool(tmp_path / "spool")
+    with pytest.raises(AlreadyWriting):
+        second.open()
+    # killed now: nothing is closed, the files are what they are
+    shutil.copytree(tmp_path / "spool", tmp_path / "found")
+    expected = ([2, 3], b"after") if snapshot else ([2, 3, 4], b"before")
+    assert rows_of(tmp_path / "found") == expected
+    spool.append(small(5))
+    spool.drop(2)
+    assert drained(spool) == [3, *([] if snapshot else [4]), 5]
+    assert spool.last_committed() == 1
+    spool.append(small(6))
+    spool.close()
+    assert rows_of(tmp_path / "spool")[0] == [6]
+
+
+def test_taken_away_again_and_again(tmp_path):
+    spool = Spool(tmp_path / "spool")
+    spool.open()
+    for number, what in enumerate(TAKEN * 2, 1):
+        spool.append(small(number, 10))
+        take_away(spool, what)
+    spool.append(small(100))
+    spool.close()
+    assert rows_of(tmp_path / "spool")[0] == [*range(1, 2 * len(TAKEN) + 1), 100]
+
+
+def test_what_cannot_be_written_anew_is_not_acknowledged_and_is_when_it_can(tmp_path):
+    spool = Spool(tmp_path / "spool")
+    spool.open()
+    spool.append(small(1))
+    shutil.rmtree(tmp_path / "spool")
+    (tmp_path / "spool").write_text("a file where the directory was")
+    for number in (2, 2, 3):
+        with pytest.raises(SpoolBroken, match="was taken away"):
+            spool.append(small(number))
+        with pytest.raises(SpoolBroken, match="was taken away"):
+            spool.check(1000)
+    assert (spool.depth(), spool.newest()) == (1, 1)
+    (tmp_path / "spool").unlink()
+    spool.check(1000)
+    spool.append(small(2))
+    spool.close()
+    assert rows_of(tmp_path / "spool")[0] == [1, 2]
+
+
+def test_what_was_destroyed_is_said_and_nothing_behind_it_acknowledged(tmp_path):
+    spool = Spool(tmp_path)
+    spool.open()
+    for number in range(1, 8):
+        spool.append(small(number, 12_000))  # more together than SQLite remembers
+    take_away(spool, "emptied")
+    for _ in range(2):
+        with pytest.raises(SpoolBroken, match="cannot be read any more"):
+            spool.append(small(8))
+    assert spool.depth() == 7
+    spool.close()
+
+
+def test_a_rescue_that_was_cut_short_is_finished_at_the_start(tmp_path):
+    spool = Spool(tmp_path)
+    spool.open()
+    spool.append(small(1))
+    spool.close()
+    (tmp_path / "spool.sqlite").rename(tmp_path / "spool.rescued")
+    (tmp_path / "spool.part").write_bytes(b"half a copy")
+    (tmp_path / "spool.sqlite").write_bytes(b"somebody else's")
+    (tmp_path / "spool.sqlite-wal").write_bytes(b"of somebody else")
+    assert rows_of(tmp_path)[0] == [1]
+    assert (tmp_path / "spool.replaced").read_bytes() == b"somebody else's"
+
+
+def test_room_is_looked_for_before_readings_are_taken_again(tmp_path):
+    spool = Spool(tmp_path, max_bytes=10_000)
+    spool.open()
+    spool.check(9_000)
+    spool.append(small(1))
+    with pytest.raises(SpoolFull, match="1 batches"):
+        spool.check(9_900)
+    assert drained(spool) == [1]
     spool.close()
