@@ -27,7 +27,9 @@ def acknowledge(alarm: Alarm, version: int, who: str, at: int) -> Step:
     _check(alarm, version)
     if alarm.state == "shelved":
         raise Refused("the alarm is snoozed; bring it back first")
-    if alarm.state not in {"unack", "rtn_unack", "withdrawn"}:
+    if alarm.state == "suppressed":
+        raise Refused(f"{alarm.caused_by} is lost; see that alarm instead")
+    if alarm.state not in {"unack", "rtn_unack", "withdrawn", "out_of_service"}:
         raise Conflict(alarm)
     done = _seen(alarm, who, at)
     if alarm.state == "withdrawn":
@@ -60,7 +62,7 @@ def give_cause(
         note=note or alarm.note,
     )
     done = done._replace(changes=[*first.changes, *done.changes])
-    if alarm.state in {"withdrawn", "shelved", "suppressed", "out_of_service"}:
+    if alarm.state in {"withdrawn", "shelved", "suppressed"}:
         return done
     return settled(done, at, who)
 
@@ -101,9 +103,9 @@ def shelve(
     _check(alarm, version)
     if alarm.state in {"closed", "shelved"}:
         raise Conflict(alarm)
-    if alarm.state in {"withdrawn", "suppressed", "out_of_service"} or (
-        until is None and not alarm.active
-    ):
+    if alarm.state == "suppressed":
+        raise Refused(f"{alarm.caused_by} is lost; see that alarm instead")
+    if alarm.state in {"withdrawn", "out_of_service"} or (until is None and not alarm.active):
         raise Refused("it is not true any more; close it instead")
     if not reason.strip():
         raise Refused("say why it can wait")
@@ -159,6 +161,8 @@ def _ended(done: Step, who: str, at: int, text: str = "") -> Step:
 def _was_first(alarm: Alarm) -> str:
     if alarm.state == "closed":
         return f"the alarm is closed{f'; seen by {alarm.seen_by}' if alarm.seen_by else ''}"
+    if alarm.state == "shelved":
+        return f"already snoozed by {alarm.seen_by}"
     if alarm.seen_by is not None:
         return f"already seen by {alarm.seen_by}"
     return "the alarm has changed since you looked at it; look again"

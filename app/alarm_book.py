@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from app.events import Signal, signal_of
 from app.store.batch import Alarm, AlarmClass, Event
+from app.store.queries import Standing
 
 UNKNOWN: Final = np.iinfo(np.int64).min
 ROOM: Final = 1024
@@ -36,6 +37,7 @@ class Held(msgspec.Struct, frozen=True):
     alarm: Alarm | None = None
     events: Mapping[Signal, Event] = {}
     standing: int = 0  # events of the alarm that no correction took away
+    lead: Event | None = None  # the worst of them, with whose sentence the alarm's begins
 
 
 NOTHING: Final = Held()
@@ -58,7 +60,7 @@ class Saved(msgspec.Struct):
     ids: Ids
     alarms: list[Alarm]
     events: list[Event]
-    standing: dict[int, int]  # by alarm
+    standing: dict[int, Standing]  # by alarm
     last_good: bytes
 
 
@@ -110,7 +112,7 @@ class AlarmBook:
             self._keys[held.alarm.id] = key
             if held.alarm.shelved_until is not None:
                 self._shelved[held.alarm.id] = held.alarm.shelved_until
-        if held.alarm is None and not held.events:
+        if held.alarm is None and not held.events and not held.standing:
             self._held.pop(key, None)
         else:
             self._held[key] = held
@@ -207,11 +209,11 @@ class AlarmBook:
         alarms: Iterable[Alarm],
         events: Iterable[Event],
         ids: Ids,
-        standing: Mapping[int, int] | None = None,
+        standing: Mapping[int, Standing] | None = None,
     ) -> None:
         """Take up what the store holds as open.
 
-        ``standing`` counts per open alarm its events that are not withdrawn; without it only the
+        ``standing`` has per open alarm its events that are not withdrawn; without it only the
         open ones are known, and an alarm can be withdrawn for fewer corrections than it should.
         """
         channels = self.channels
@@ -229,8 +231,8 @@ class AlarmBook:
                 continue
             key = Key(alarm.stream, alarm.alarm_class)
             mine = [e for e in open_events.get(key, {}).values() if e.alarm == alarm.id]
-            known = len(mine) if standing is None else standing.get(alarm.id, len(mine))
-            held[key] = Held(alarm, open_events.pop(key, {}), known)
+            known = (standing or {}).get(alarm.id, Standing(len(mine)))
+            held[key] = Held(alarm, open_events.pop(key, {}), *known)
         held.update({key: Held(None, found) for key, found in open_events.items()})
         for key, one in held.items():
             self._put(key, one)
@@ -244,7 +246,11 @@ class AlarmBook:
                 self.ids,
                 [one.alarm for one in held if one.alarm is not None],
                 sorted(events, key=lambda event: event.id),
-                {one.alarm.id: one.standing for one in held if one.alarm is not None},
+                {
+                    one.alarm.id: Standing(one.standing, one.lead)
+                    for one in held
+                    if one.alarm is not None
+                },
                 self._last_good.tobytes(),
             )
         )

@@ -1,6 +1,6 @@
 """The rows that one evaluation adds to its batch: events, alarms, history, calls, parts to be held."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -8,16 +8,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.alarm_book import AlarmBook, Held, Key
-from app.alarm_step import SYSTEM, Happening, Occurred, Step, Subject, step
+from app.alarm_step import SYSTEM, Ceased, Happening, Occurred, Returned, Step, Subject, step
 from app.announcement import announcement
-from app.events import PRIORITY_RUN, Begun, Signal, priority, signal_of
+from app.events import PRIORITY_RUN, Begun, Signal, cleared, priority, signal_of
 from app.judged import evidence
-from app.sentences import BEYOND_LIMITS, StreamFacts, joined, out_of_spec, signal
+from app.sentences import (
+    BEYOND_LIMITS,
+    StreamFacts,
+    counted,
+    in_short,
+    joined,
+    out_of_spec,
+    reach,
+    signal,
+)
 from app.silence import Quiet
 from app.store.batch import Alarm, AlarmChange, Batch, Containment, Event
 
 ANSWERS: Final = frozenset({"seen", "cause", "comment", "shelved", "unshelved", "closed"})
 """Changes by which people answer a call: whoever was called wants to know them."""
+
+
+GONE: Final = (
+    "A correction took away the worst signal; it has {}. Look at the chart and the history."
+)
 
 
 def calls(one: Signal, facts: StreamFacts) -> bool:
@@ -30,18 +44,6 @@ def calls(one: Signal, facts: StreamFacts) -> bool:
 def needs_cause(one: Signal, facts: StreamFacts) -> bool:
     """Whether an alarm with this event closes only with cause and action."""
     return one.kind == "spec" or (facts.class_ == "critical" and one.rule in BEYOND_LIMITS)
-
-
-def worst_sentence(events: Collection[Event]) -> str:
-    """An alarm's sentence from its open events; trial limits have no say in it."""
-    real = sorted(
-        (event for event in events if not event.advisory),
-        key=lambda event: (event.priority, event.id),
-    )
-    if not real:
-        return ""
-    others = dict.fromkeys(event.rule for event in real[1:] if event.rule != real[0].rule)
-    return joined(real[0].sentence, list(others))
 
 
 class AlarmRows:
@@ -90,6 +92,16 @@ class AlarmRows:
             return out_of_spec(one.side, seen, facts, good, self.now)
         return signal(one.kind, one.rule, one.side, seen, facts, at=self.now)
 
+    def said_again(
+        self, key: Key, event: Event, at_hand: Mapping[tuple[int, int], np.void]
+    ) -> Event:
+        """A corrected event in the words of its last row, where that is at hand."""
+        row = at_hand.get((event.last_time, event.last_key))
+        if row is None or event.state == "withdrawn":
+            return event
+        said = self.say(key, signal_of(event), row, event.count, event.first_time)
+        return msgspec.structs.replace(event, sentence=said)
+
     def begin(self, key: Key, alarm: Alarm | None, new: Begun, *, retrospective: bool) -> Event:
         """A new event of the open alarm, or of the one that it is about to raise."""
         ids = self.book.ids
@@ -116,6 +128,56 @@ class AlarmRows:
         self.events[event.id] = event
         return event
 
+    # sentences of alarms
+
+    def leading(self, held: Held, *, afresh: bool) -> list[Event]:
+        """The event that the sentence began with, as it is now; what was settled leads no more."""
+        if held.alarm is None or held.lead is None:
+            return []
+        if afresh and held.alarm.state in {"latched", "withdrawn"}:
+            return []
+        lead = self.events.get(held.lead.id, held.lead)
+        return [] if lead.state == "withdrawn" else [lead]
+
+    def worst(self, key: Key, found: Iterable[Event], row: np.void | None) -> Event | None:
+        """The worst of some events: by priority, then what is true now, then what lies farthest out.
+
+        ``row`` completes those that are open. Trial limits have no say.
+        """
+        real = {event.id: event for event in found if not event.advisory}.values()
+        if not real:
+            return None
+        rank = min((event.priority, event.state != "open") for event in real)
+        alike = [event for event in real if (event.priority, event.state != "open") == rank]
+        if len(alike) == 1:
+            return alike[0]
+        return min(alike, key=lambda event: (-self._reach(key, event, row), event.id))
+
+    def _reach(self, key: Key, event: Event, row: np.void | None) -> float:
+        if row is None or event.state != "open" or event.rule not in BEYOND_LIMITS:
+            return 0.0
+        facts = self.facts(key.stream)
+        seen = evidence(key.alarm_class, row, event.kind, facts, count=1, first_time=0)
+        return reach(event.kind, event.side, seen)
+
+    def sentence(self, key: Key, held: Held) -> str:
+        """An alarm in words: its worst event, and how many other ones it has."""
+        lead = held.lead
+        if lead is None:
+            return GONE.format(counted(held.standing, "other signal"))
+        others = [
+            event for event in held.events.values() if not event.advisory and event.id != lead.id
+        ]
+        still = lead.state == "open"
+        over = held.standing - len(others) - 1
+        if not others and over <= 0:
+            return lead.sentence
+        facts = self.facts(key.stream)
+        names = [
+            in_short(event.kind, event.rule, facts.version_at(event.last_time)) for event in others
+        ]
+        return joined(lead.sentence, names, over, still=still)
+
     # alarms
 
     def occurred(
@@ -130,7 +192,6 @@ class AlarmRows:
     ) -> Occurred:
         """What newly begun events mean to the alarm of their stream and class."""
         facts = self.facts(key.stream)
-        open_events = [event for event in held.events.values() if not event.advisory]
         found = [signal_of(event) for event in begun]
         return Occurred(
             subject=self.subject(key, facts),
@@ -138,8 +199,9 @@ class AlarmRows:
             rules=tuple(dict.fromkeys(event.rule for event in begun)),
             count=count,
             last=last,
-            sentence=worst_sentence(open_events or begun),
-            active=bool(open_events),
+            sentence=self.sentence(key, held),
+            news=" ".join(event.sentence for event in begun),
+            active=any(not event.advisory for event in held.events.values()),
             needs_cause=any(needs_cause(one, facts) for one in found),
             page=page,
         )
@@ -153,7 +215,7 @@ class AlarmRows:
         """Take the alarm kept there on by one happening."""
         held = self.book[key]
         done = step(held.alarm, happening, self.now)
-        if done is not None:
+        if done is not None and done.alarm is not held.alarm:
             self.write(key, done)
 
     def write(self, key: Key, done: Step) -> Alarm:
@@ -166,7 +228,7 @@ class AlarmRows:
         if alarm.state == "closed":
             self.book[key] = Held(None, held.events)
         else:
-            self.book[key] = Held(alarm, held.events, held.standing)
+            self.book[key] = Held(alarm, held.events, held.standing, held.lead)
         self.record(alarm, done.changes, page=done.page)
         return alarm
 
@@ -218,13 +280,33 @@ class AlarmRows:
             sentence=quiet.sentence,
         )
         self.events[event.id] = event
-        self.book[key] = Held(held.alarm, {one: event}, held.standing + 1)
+        self.book[key] = Held(held.alarm, {one: event}, held.standing + 1, event)
         about = Subject(
             ids.alarm + 1, key.stream, quiet.characteristic, quiet.stream_name, "silent"
         )
         place = (quiet.since, 0)
         new = Occurred(about, event.priority, (one.rule,), 1, place, quiet.sentence, page=True)
         self.happen(key, new)
+
+    def hear(self, key: Key) -> None:
+        """What was silent is heard again."""
+        if self._clear(key):
+            self.happen(key, Returned())
+
+    def cease(self, key: Key) -> None:
+        """What an alarm is about is in use no more: no reading will ever end its events."""
+        self._clear(key)
+        alarm = self.book[key].alarm
+        if alarm is not None and alarm.active:
+            self.happen(key, Ceased())
+
+    def _clear(self, key: Key) -> bool:
+        held = self.book[key]
+        for event in held.events.values():
+            self.events[event.id] = cleared(event)
+        if held.events:
+            self.book[key] = Held(held.alarm, {}, held.standing, held.lead)
+        return bool(held.events)
 
     # parts to be held
 

@@ -22,7 +22,13 @@ Kind = Literal[
     "withdrawn",
     "shelved",
     "unshelved",
+    "suppressed",
+    "unsuppressed",
+    "out_of_service",
 ]
+COVERABLE: Final = frozenset({"unack", "ack"})
+"""States in which an alarm gives way to that of a lost source."""
+
 RINGS: Final = frozenset({"raised", "escalated", "rang"})
 
 
@@ -44,7 +50,8 @@ class Occurred(msgspec.Struct, frozen=True):
     rules: tuple[str, ...]
     count: int  # points or readings
     last: tuple[int, int]
-    sentence: str
+    sentence: str  # of the alarm: its worst event, and how many others it has
+    news: str = ""  # what the new events are, where that is not the whole sentence
     active: bool = True  # false: over already when it became known
     needs_cause: bool = False
     page: bool = False  # fresh enough, and of a kind that calls somebody
@@ -62,6 +69,8 @@ class Continued(msgspec.Struct, frozen=True):
 class Returned(msgspec.Struct, frozen=True):
     """The newest point completes none of the alarm's rules any more."""
 
+    sentence: str = ""  # without one the alarm's stays
+
 
 class Withdrew(msgspec.Struct, frozen=True):
     """A correction took away every event of the alarm."""
@@ -71,7 +80,21 @@ class ShelfOver(msgspec.Struct, frozen=True):
     """The time on the shelf has run out."""
 
 
-Happening = Occurred | Continued | Returned | Withdrew | ShelfOver
+class Covered(msgspec.Struct, frozen=True):
+    """Nothing can be heard because something else is lost, which is an alarm of its own."""
+
+    by: str
+
+
+class Uncovered(msgspec.Struct, frozen=True):
+    """What was lost is back, and this is true all the same."""
+
+
+class Ceased(msgspec.Struct, frozen=True):
+    """What the alarm is about is no longer in use: nothing will ever end it."""
+
+
+Happening = Occurred | Continued | Returned | Withdrew | ShelfOver | Covered | Uncovered | Ceased
 
 
 class Step(NamedTuple):
@@ -96,11 +119,17 @@ def step(alarm: Alarm | None, happening: Happening, at: int) -> Step | None:
         case Continued():
             return _continue(alarm, happening, at)
         case Returned():
-            return _return(alarm, at)
+            return _return(alarm, happening, at)
         case Withdrew():
             return _withdraw(alarm, at)
         case ShelfOver():
             return _off_the_shelf(alarm, at)
+        case Covered():
+            return _cover(alarm, happening, at)
+        case Uncovered():
+            return _uncover(alarm, at)
+        case Ceased():
+            return _cease(alarm, at)
 
 
 def changed(alarm: Alarm, kind: Kind, at: int, who: str, text: str, **fields: object) -> Step:
@@ -150,7 +179,7 @@ def _raise(new: Occurred, at: int) -> Step:
         needs_cause=new.needs_cause,
         returned_at=None if new.active else at,
     )
-    line = AlarmChange(about.id, 1, at, "raised", SYSTEM, new.sentence)
+    line = AlarmChange(about.id, 1, at, "raised", SYSTEM, new.news or new.sentence)
     return Step(alarm, [line], page=new.page)
 
 
@@ -160,15 +189,12 @@ def _occur(alarm: Alarm, new: Occurred, at: int) -> Step:
     On the shelf only a worse one does, and it ends the shelf: nobody shelved that.
     """
     worse = new.priority < alarm.priority
-    quiet = alarm.state in {"suppressed", "out_of_service"} or (
-        not worse and alarm.state in {"unack", "shelved"}
-    )
+    quiet = alarm.state == "suppressed" or (not worse and alarm.state in {"unack", "shelved"})
+    news = new.news or new.sentence
     fields = _merged(alarm, new, at)
     if quiet:
         page = alarm.state == "unack" and new.page and not alarm.paged
-        done = changed(
-            alarm, "extended", at, SYSTEM, new.sentence, **fields, paged=alarm.paged or page
-        )
+        done = changed(alarm, "extended", at, SYSTEM, news, **fields, paged=alarm.paged or page)
         return done._replace(page=page)
     active = alarm.active or new.active
     state: AlarmState = "unack" if active else "rtn_unack"
@@ -177,7 +203,7 @@ def _occur(alarm: Alarm, new: Occurred, at: int) -> Step:
         "escalated" if worse else "rang",
         at,
         SYSTEM,
-        new.sentence,
+        news,
         **fields,
         state=state,
         paged=new.page,
@@ -230,17 +256,61 @@ def _latest(alarm: Alarm, last: tuple[int, int]) -> dict[str, object]:
     return {"last_time": time, "last_key": key}
 
 
-def _return(alarm: Alarm, at: int) -> Step:
+def _return(alarm: Alarm, back: Returned, at: int) -> Step:
     if not alarm.active:
         return Step(alarm, [])
     fields: dict[str, object] = {"active": False, "returned_at": at}
+    if back.sentence:
+        fields["sentence"] = back.sentence
     if alarm.state == "unack":
         fields["state"] = "rtn_unack"
+    elif alarm.state == "suppressed":
+        fields |= _as_before(alarm, "rtn_unack")
     elif alarm.state == "shelved" and alarm.shelved_until is None:
         # Shelved until it returns: who shelved it has seen it.
         fields["state"] = "ack"
     done = changed(alarm, "returned", at, SYSTEM, "", **fields)
     return settled(done, at, SYSTEM) if done.alarm.state == "ack" else done
+
+
+def _as_before(alarm: Alarm, unseen: AlarmState) -> dict[str, object]:
+    """Out of suppression: seen by those who saw it before."""
+    return {"state": unseen if alarm.seen_by is None else "ack", "caused_by": None}
+
+
+def _cover(alarm: Alarm, by: Covered, at: int) -> Step:
+    if alarm.state not in COVERABLE:
+        return Step(alarm, [])
+    text = f"{by.by} is lost, which is an alarm of its own."
+    return changed(alarm, "suppressed", at, SYSTEM, text, state="suppressed", caused_by=by.by)
+
+
+def _uncover(alarm: Alarm, at: int) -> Step:
+    if alarm.state != "suppressed":
+        return Step(alarm, [])
+    text = f"{alarm.caused_by} is back, and this is still true."
+    return changed(alarm, "unsuppressed", at, SYSTEM, text, **_as_before(alarm, "unack"))
+
+
+def _cease(alarm: Alarm, at: int) -> Step:
+    """Whoever saw it already is not asked again, except for a cause that is due."""
+    if alarm.state in {"out_of_service", "withdrawn"} or (
+        alarm.state == "latched" and not alarm.active
+    ):
+        return Step(alarm, [])
+    done = changed(
+        alarm,
+        "out_of_service",
+        at,
+        SYSTEM,
+        "What it is about is no longer in use.",
+        state="out_of_service",
+        active=False,
+        caused_by=None,
+        shelved_until=None,
+        returned_at=alarm.returned_at or at,
+    )
+    return settled(done, at, SYSTEM)
 
 
 def _withdraw(alarm: Alarm, at: int) -> Step:

@@ -1,6 +1,6 @@
 """Verdicts, silence and people's acts become alarms: rows of the batch that is being built."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 import numpy as np
@@ -8,8 +8,17 @@ from numpy.typing import NDArray
 
 from app.alarm_acts import Conflict
 from app.alarm_book import CLASS_OF, AlarmBook, Held, Ids, Key, Mark
-from app.alarm_rows import AlarmRows, worst_sentence
-from app.alarm_step import Continued, Happening, Returned, ShelfOver, Step, Withdrew
+from app.alarm_rows import AlarmRows
+from app.alarm_step import (
+    Continued,
+    Covered,
+    Happening,
+    Returned,
+    ShelfOver,
+    Step,
+    Uncovered,
+    Withdrew,
+)
 from app.duration import UNITS
 from app.events import (
     Begun,
@@ -38,11 +47,19 @@ from app.judged import (
 from app.sentences import StreamFacts
 from app.silence import Found
 from app.store.batch import Alarm, AlarmClass, Batch, Event
+from app.store.queries import Standing
 
 __all__ = ["NEVER", "PAGE_WITHIN", "Alarms", "Ids", "Judged", "Mark", "StreamFacts"]
 
 PAGE_WITHIN: Final = 15 * UNITS["m"]
 """Nobody is called for what is older than this when it arrives."""
+
+
+CLASSES: Final[tuple[AlarmClass, ...]] = ("spec", "control", "silent", "missed")
+"""Worst first."""
+
+ASIDE: Final = frozenset({"shelved", "suppressed"})
+"""States in which an alarm that is true calls for nothing."""
 
 
 class Alarms:
@@ -68,19 +85,25 @@ class Alarms:
 
     def of_stream(self, stream: int) -> list[Alarm]:
         """The open alarms of a stream, worst first."""
-        classes: tuple[AlarmClass, ...] = ("spec", "control", "silent", "missed")
-        found = (self._book[Key(stream, one)].alarm for one in classes)
+        found = (self._book[Key(stream, one)].alarm for one in CLASSES)
         return [alarm for alarm in found if alarm is not None]
 
-    def silent_streams(self) -> set[int]:
+    def silent(self) -> dict[int, Alarm | None]:
         """Streams that are known to be silent, and lost sources as negative numbers."""
-        return {key.stream for key in self._book.open_keys("silent")}
+        return {key.stream: self._book[key].alarm for key in self._book.open_keys("silent")}
+
+    def in_use_no_more(self, retired: Collection[int]) -> list[int]:
+        """Which of these streams, that get no more readings, have an alarm that waits for one."""
+        if not retired:
+            return []
+        found = {a.stream for a in self._book.alarms() if a.stream in retired and a.active}
+        return sorted(found)
 
     def summary(self) -> dict[str, int | None]:
         """The plant in four numbers, for a stack light: how many, and the worst priority."""
         found = self._book.alarms()
         unseen = [a.priority for a in found if a.state in {"unack", "rtn_unack", "withdrawn"}]
-        active = [a.priority for a in found if a.active and a.state != "shelved"]
+        active = [a.priority for a in found if a.active and a.state not in ASIDE]
         return {
             "unseen": len(unseen),
             "active": len(active),
@@ -182,16 +205,17 @@ class Alarms:
                 events[one] = rows.begin(key, held.alarm, new, retrospective=retrospective)
                 begun.append(events[one])
         real = [event for event in begun if not event.advisory]
-        after = Held(held.alarm, events, held.standing + len(real))
+        lead = rows.worst(key, (*rows.leading(held, afresh=bool(real)), *events.values()), last)
+        after = Held(held.alarm, events, held.standing + len(real), lead)
         self._book[key] = after
         page = rows.pages(run.age, found, rows.facts(key.stream))
         happening: Happening
         if real:
             happening = rows.occurred(key, after, real, place(last), count=count, page=page)
         elif any(not one.advisory for one in events):
-            happening = Continued(count, place(last), worst_sentence(events.values()), page)
+            happening = Continued(count, place(last), rows.sentence(key, after), page)
         elif any(not one.advisory for one in held.events):
-            happening = Returned()
+            happening = Returned(rows.sentence(key, after))
         else:
             return
         rows.happen(key, happening)
@@ -237,10 +261,14 @@ class Alarms:
             if Key(event.stream, CLASS_OF[event.kind]) == key
         }
         result = correct(known.values(), past.deltas, newest)
+        at_hand = {delta.place: delta.row for delta in past.deltas if delta.now}
+        if newest is not None:
+            at_hand[newest.place] = newest.row
         events = dict(held.events)
         vanished = 0
-        for event in result.changed:
-            rows.events[event.id] = event
+        for found in result.changed:
+            event = rows.said_again(key, found, at_hand)
+            rows.events[event.id] = known[event.id] = event
             one = signal_of(event)
             if event.state == "open":
                 events[one] = event
@@ -255,8 +283,13 @@ class Alarms:
                 events[new.signal] = event
             if not event.advisory:
                 begun.append(event)
+        left = [*rows.leading(held, afresh=bool(begun)), *events.values(), *begun]
+        if held.lead is not None and rows.events.get(held.lead.id, held.lead).state == "withdrawn":
+            mine = None if held.alarm is None else held.alarm.id
+            left += [e for e in known.values() if e.alarm == mine and e.state != "withdrawn"]
+        lead = rows.worst(key, left, None if newest is None else newest.row)
         standing = held.standing - vanished + len(begun)
-        self._book[key] = Held(held.alarm, events, standing)
+        self._book[key] = Held(held.alarm, events, standing, lead)
         self._after_correction(rows, key, past, begun, vanished)
 
     def _after_correction(
@@ -274,11 +307,11 @@ class Alarms:
         elif vanished and held.standing <= 0:
             rows.happen(key, Withdrew())
             return
-        elif held.alarm is not None and net:
-            sentence = worst_sentence(held.events.values()) or held.alarm.sentence
-            rows.happen(key, Continued(net, None, sentence))
-        if not any(not one.advisory for one in held.events):
-            rows.happen(key, Returned())
+        elif held.alarm is not None and (net or vanished):
+            rows.happen(key, Continued(net, None, rows.sentence(key, held)))
+        held = self._book[key]
+        if held.alarm is not None and not any(not one.advisory for one in held.events):
+            rows.happen(key, Returned(rows.sentence(key, held)))
 
     # silence and the clock
 
@@ -292,14 +325,15 @@ class Alarms:
         self._end_shelves(rows)
         for quiet in found.quiet:
             rows.go_quiet(quiet)
+        for stream in found.ceased:
+            for alarm_class in CLASSES:
+                rows.cease(Key(stream, alarm_class))
         for stream in found.heard:
-            key = Key(stream, "silent")
-            held = self._book[key]
-            for event in held.events.values():
-                rows.events[event.id] = cleared(event)
-            if held.events:
-                self._book[key] = Held(held.alarm, {}, held.standing)
-                rows.happen(key, Returned())
+            rows.hear(Key(stream, "silent"))
+        for stream, by in found.covered:
+            rows.happen(Key(stream, "silent"), Covered(by))
+        for stream in found.uncovered:
+            rows.happen(Key(stream, "silent"), Uncovered())
         rows.done()
 
     def _end_shelves(self, rows: AlarmRows) -> None:
@@ -341,11 +375,11 @@ class Alarms:
         alarms: Iterable[Alarm],
         events: Iterable[Event],
         ids: Ids,
-        standing: Mapping[int, int] | None = None,
+        standing: Mapping[int, Standing] | None = None,
     ) -> None:
         """Take up the open alarms and events of the store and its highest ids.
 
-        ``standing`` counts, per open alarm, its events that are not withdrawn.
+        ``standing`` has, per open alarm, its events that are not withdrawn.
         """
         self._book.restore(alarms, events, ids, standing)
 

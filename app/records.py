@@ -131,8 +131,8 @@ class Records:
         """The highest numbers given so far."""
         return await queries.counters(self._store)
 
-    async def open_alarms(self) -> tuple[list[Alarm], list[Event], dict[int, int]]:
-        """What is open, and how many events of each alarm stand."""
+    async def open_alarms(self) -> tuple[list[Alarm], list[Event], dict[int, queries.Standing]]:
+        """What is open, and the events that each alarm stands on."""
         return (
             await queries.open_alarms(self._store),
             await queries.open_events(self._store),

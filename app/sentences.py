@@ -89,6 +89,12 @@ OF_THE_LAST = frozenset({"nelson-5", "nelson-6", "we-2", "we-3"})
 BEYOND_LIMITS = frozenset({"nelson-1", "we-1"})
 """Rule 1 under its published names."""
 
+MOST_EXTRA = 4
+"""Digits beyond those of the gauge, at most: what is nearer than that is the noise of floats."""
+
+SPREAD = {"i_mr": "moving range", "xbar_r": "range", "xbar_s": "standard deviation"}
+"""What the dispersion chart shows, by chart."""
+
 SIDE = {"upper": "above", "lower": "below", "": "outside"}
 TREND = {"upper": "rising", "lower": "falling", "": "rising or falling"}
 
@@ -127,93 +133,144 @@ def number(value: float, decimals: int | None, unit: str = "", extra: int = 0) -
     """A value with the decimals of its gauge; ``extra`` more for means, limits and sigma."""
     if not math.isfinite(value):
         return "not a number"
-    text = f"{value:.6g}" if decimals is None else f"{value:.{decimals + extra}f}"
+    text = f"{value:.{6 + extra}g}" if decimals is None else f"{value:.{decimals + extra}f}"
     return f"{text} {unit}" if unit else text
 
 
-def percent(value: float) -> str:
+def percent(value: float, extra: int = 0) -> str:
     """A proportion as people read it."""
-    return f"{100 * value:.2f} %"
+    return f"{100 * value:.{2 + extra}f} %"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things: ``1 chart``, ``2 charts``, ``no charts``."""
+    return f"{count or 'no'} {noun}{'' if count == 1 else 's'}"
+
+
+def _apart(show: Callable[[float, int], str], *values: float | None) -> Callable[[float], str]:
+    """Write numbers with as many digits as it takes to tell these apart.
+
+    A point just beyond its limit would else read as if it lay on it.
+    """
+    there = {value for value in values if value is not None}
+    for extra in range(MOST_EXTRA + 1):
+        if len({show(value, extra) for value in there}) == len(there):
+            return lambda value: show(value, extra)
+    return lambda value: show(value, 0)
 
 
 def signal(kind: str, rule: str, side: str, seen: Evidence, facts: StreamFacts, *, at: int) -> str:
     """What an event of the control chart means."""
     limits = _limits(seen.version)
     if kind == "dispersion":
-        return _dispersion(rule, side, seen, facts, limits, at=at)
-    line = None if limits is None else location(limits, seen.n)
-    share = limits is not None and chart_named(limits.chart).kind == "attribute"
-    extra = 1 if seen.n > 1 else 0
-
-    def show(value: float) -> str:
-        return percent(value) if share else number(value, facts.decimals, facts.unit, extra)
-
-    newest = show(seen.value)
-    if rule in BEYOND_LIMITS:
-        what = f"{_points(seen.count)} {SIDE[side]} {_beyond(side, line, show)}"
-        todo = OUTSIDE
+        what, newest, todo = _dispersion(side, seen, facts, limits)
     else:
-        what, todo = _pattern(rule, side, seen, line, show)
+        what, newest, todo = _location(rule, side, seen, facts, limits)
     return (
         f"{what} {_when(seen, facts, at)}, newest {newest}"
         f"{_basis(seen.version, limits, facts)}. {todo} [{rule}]"
     )
 
 
-def _pattern(
-    rule: str, side: str, seen: Evidence, line: Line | None, show: Callable[[float], str]
-) -> tuple[str, str]:
+class Said(NamedTuple):
+    """What happened, the newest value, and what to do."""
+
+    what: str
+    newest: str
+    todo: str
+
+
+def _location(
+    rule: str, side: str, seen: Evidence, facts: StreamFacts, limits: Limits | None
+) -> Said:
+    line = None if limits is None else location(limits, seen.n)
+    share = limits is not None and chart_named(limits.chart).kind == "attribute"
+    of_means = 1 if seen.n > 1 else 0
+
+    def write(value: float, extra: int) -> str:
+        if share:
+            return percent(value, extra)
+        return number(value, facts.decimals, facts.unit, of_means + extra)
+
+    if rule in BEYOND_LIMITS:
+        limit = _limit(side, line)
+        show = _apart(write, seen.value, limit)
+        what = f"{counted(seen.count, 'point')} {SIDE[side]} {_beyond(side, limit, show)}"
+        return Said(what, show(seen.value), OUTSIDE)
     words = RULES.get(rule)
     if words is None:
-        return f"{_points(seen.count)} by the rule {rule}", "Look at the chart."
-    at_line = "its line"
+        what = f"{counted(seen.count, 'point')} by the rule {rule}"
+        return Said(what, write(seen.value, 0), "Look at the chart.")
+    at_line = None
     if words.sigmas is not None and line is not None:
         reach = words.sigmas * (line.sigma or 0.0)
-        at_line = show(line.center + (reach if side == "upper" else -reach))
-    run = words.window + seen.count - 1
-    what = words.text.format(k=run, side=SIDE[side], trend=TREND[side], line=at_line)
-    if rule in OF_THE_LAST and seen.count > 1:
-        what = f"{what}, again and again for {_points(seen.count)}"
-    return what, words.todo
+        at_line = line.center + (reach if side == "upper" else -reach)
+    show = _apart(write, seen.value, at_line)
+    return Said(_pattern(rule, words, side, seen, at_line, show), show(seen.value), words.todo)
 
 
-def _dispersion(
-    rule: str, side: str, seen: Evidence, facts: StreamFacts, limits: Limits | None, *, at: int
+def _pattern(
+    rule: str,
+    words: Words,
+    side: str,
+    seen: Evidence,
+    at_line: float | None,
+    show: Callable[[float], str],
 ) -> str:
-    line = None if limits is None else dispersion(limits, seen.n)
-    name = {"i_mr": "moving range", "xbar_r": "range", "xbar_s": "standard deviation"}.get(
-        "" if limits is None else limits.chart, "spread"
-    )
+    named = "its line" if at_line is None else show(at_line)
+    run = words.window + seen.count - 1
+    what = words.text.format(k=run, side=SIDE[side], trend=TREND[side], line=named)
+    if rule in OF_THE_LAST and seen.count > 1:
+        what = f"{what}, again and again for {counted(seen.count, 'point')}"
+    return what
 
-    def show(value: float) -> str:
-        return number(value, facts.decimals, facts.unit, 1)
 
-    counted = f"{seen.count} {name}{'s' if seen.count > 1 else ''}"
+def _dispersion(side: str, seen: Evidence, facts: StreamFacts, limits: Limits | None) -> Said:
+    limit = _limit(side, None if limits is None else dispersion(limits, seen.n))
+
+    def write(value: float, extra: int) -> str:
+        return number(value, facts.decimals, facts.unit, 1 + extra)
+
+    show = _apart(write, seen.value, limit)
+    what = f"{counted(seen.count, _spread(limits))} {SIDE[side]} {_beyond(side, limit, show)}"
     todo = (
         "The spread has shrunk: check the gauge and the limits."
         if side == "lower"
         else "The spread has grown: check clamping, gauge and material."
     )
-    return (
-        f"{counted} {SIDE[side]} {_beyond(side, line, show)} {_when(seen, facts, at)}, "
-        f"newest {show(seen.value)}{_basis(seen.version, limits, facts)}. {todo} [{rule}]"
-    )
+    return Said(what, show(seen.value), todo)
+
+
+def reach(kind: str, side: str, seen: Evidence) -> float:
+    """How far a point lies out, counted in the distance of its control limit from the centre line."""
+    limits = _limits(seen.version)
+    if limits is None:
+        return 0.0
+    line = (dispersion if kind == "dispersion" else location)(limits, seen.n)
+    limit = _limit(side, line)
+    if line is None or limit is None or limit == line.center:
+        return 0.0
+    return (seen.value - line.center) / (limit - line.center)
 
 
 def out_of_spec(side: str, seen: Evidence, facts: StreamFacts, good: int | None, at: int) -> str:
     """What readings outside the specification mean: a part to be held, and since when."""
     spec = (seen.version.definition.get("spec") if seen.version else None) or {}
     limit = spec.get(side)
-    named = "" if limit is None else f" {number(limit, facts.decimals, facts.unit)}"
-    readings = "1 reading" if seen.count == 1 else f"{seen.count} readings"
+
+    def write(value: float, extra: int) -> str:
+        return number(value, facts.decimals, facts.unit, extra)
+
+    show = _apart(write, seen.value, limit)
+    named = "" if limit is None else f" {show(limit)}"
     hold = (
         "Hold the part and check those before it."
         if good is None
         else f"Hold everything made after the last good one ({clock(good, facts.zone, at)})."
     )
     return (
-        f"{readings} {SIDE[side]} the {side} specification limit{named} "
-        f"{_when(seen, facts, at)}, newest {number(seen.value, facts.decimals, facts.unit)}. "
+        f"{counted(seen.count, 'reading')} {SIDE[side]} the {side} specification limit{named} "
+        f"{_when(seen, facts, at)}, newest {show(seen.value)}. "
         f"{hold} Measure again. [spec]"
     )
 
@@ -234,16 +291,35 @@ def source_lost(
 ) -> str:
     """What a lost source means: nothing that it feeds is being checked."""
     why = f": {error}" if error else ""
-    fed = "1 chart waits for it" if streams == 1 else f"{streams} charts wait for it"
+    waits = f"{counted(streams, 'chart')} {'waits' if streams == 1 else 'wait'} for it"
     return (
         f"Source {name} is lost since {clock(since, zone, at, seconds=True)}{why}. "
-        f"{fed}. Check its power, network and settings. [source]"
+        f"{waits[0].upper()}{waits[1:]}. Check its power, network and settings. [source]"
     )
 
 
-def joined(worst: str, others: list[str]) -> str:
-    """An alarm's sentence: that of its worst event, and the names of what else is true."""
-    return f"{worst} Also true: {', '.join(others)}." if others else worst
+def in_short(kind: str, rule: str, version: Version | None) -> str:
+    """A signal in short, as it stands beside another one's sentence."""
+    return f"{rule} of the {_spread(_limits(version))}" if kind == "dispersion" else rule
+
+
+def joined(worst: str, others: list[str], over: int, *, still: bool = True) -> str:
+    """An alarm's sentence: that of its worst signal, and how many other ones there are.
+
+    ``others`` are true now, ``over`` are not any more; ``still`` says whether the worst is true.
+    """
+    more = ""
+    if others:
+        true_now = "are true too" if len(others) > 1 else "is true too"
+        if not still:
+            true_now = f"{true_now.removesuffix(' too')} now"
+        more = f" {counted(len(others), 'other signal')} {true_now}: {', '.join(others)}."
+        if not still:
+            more = f" This is over;{more}"
+    if over:
+        left = f"{over} more" if others else counted(over, "other signal")
+        more = f"{more} {left} {'is' if over == 1 else 'are'} over."
+    return worst + more
 
 
 def _limits(version: Version | None) -> Limits | None:
@@ -252,21 +328,25 @@ def _limits(version: Version | None) -> Limits | None:
     return Limits.from_dict(version.limits)
 
 
-def _points(count: int) -> str:
-    return "1 point" if count == 1 else f"{count} points"
-
-
 def _when(seen: Evidence, facts: StreamFacts, at: int) -> str:
     word = "at" if seen.first_time == seen.last_time else "since"
     return f"{word} {clock(seen.first_time, facts.zone, at)}"
 
 
-def _beyond(side: str, line: Line | None, show: Callable[[float], str]) -> str:
-    limit = None if line is None else line.ucl if side == "upper" else line.lcl
+def _limit(side: str, line: Line | None) -> float | None:
+    return None if line is None or not side else line.ucl if side == "upper" else line.lcl
+
+
+def _beyond(side: str, limit: float | None, show: Callable[[float], str]) -> str:
     name = {"upper": "the upper control limit", "lower": "the lower control limit"}.get(
         side, "the control limits"
     )
-    return name if limit is None or not side else f"{name} {show(limit)}"
+    return name if limit is None else f"{name} {show(limit)}"
+
+
+def _spread(limits: Limits | None) -> str:
+    chart = "" if limits is None else limits.chart
+    return SPREAD.get(chart, "spread")
 
 
 def _basis(version: Version | None, limits: Limits | None, facts: StreamFacts) -> str:

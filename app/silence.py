@@ -1,6 +1,6 @@
 """Which gauges and sources have gone silent: no reading for three times what is expected."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -39,10 +39,17 @@ class Quiet(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What has gone quiet since the last look, and which streams are heard again."""
+    """What is otherwise than at the last look, by stream; lost sources are negative numbers."""
 
     quiet: list[Quiet]
     heard: list[int]
+    covered: Sequence[tuple[int, str]] = ()  # silent, and so is the source that feeds it
+    uncovered: Sequence[int] = ()  # silent still, though the source is back
+    ceased: Sequence[int] = ()  # not in use any more
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to do."""
+        return any(map(len, self))
 
 
 class Lost(NamedTuple):
@@ -84,16 +91,22 @@ def look(
     *,
     known: Collection[int],
     describe: Callable[[int], StreamFacts],
+    covered: Collection[int] = (),
 ) -> Found:
-    """Compare all streams, by their number, with the clock; ``known`` are silent already."""
+    """Compare all streams, by their number, with the clock.
+
+    ``known`` are silent already; of these ``covered`` are left in peace while their source is lost.
+    """
     verdict = judge(now, last, expect, up_since)
     quiet = [
         _quiet(int(stream), now, int(last[stream]), describe)
         for stream in np.flatnonzero(verdict == SILENT)
         if int(stream) not in known
     ]
-    heard = [stream for stream in known if 0 <= stream < len(verdict) and verdict[stream] == HEARD]
-    return Found(quiet, sorted(heard))
+    real = sorted(stream for stream in known if 0 <= stream < len(verdict))
+    heard = [stream for stream in real if verdict[stream] == HEARD]
+    uncovered = [s for s in real if s in covered and verdict[s] == SILENT]
+    return Found(quiet, heard, uncovered=uncovered)
 
 
 def _quiet(stream: int, now: int, last: int, describe: Callable[[int], StreamFacts]) -> Quiet:
@@ -109,7 +122,9 @@ def look_at_sources(
 ) -> Found:
     """One alarm for a lost source, however many streams wait for it; ``known`` are pseudo streams."""
     quiet, heard = [], []
+    gone = {stream for stream in known if stream < 0}
     for source in sources:
+        gone.discard(pseudo_stream(source.id))
         stream = pseudo_stream(source.id)
         if source.down_since is None:
             if stream in known:
@@ -120,4 +135,4 @@ def look_at_sources(
                 source.name, source.down_since, source.error, source.streams, zone, at=now
             )
             quiet.append(Quiet(stream, name, name, "source", source.down_since, sentence))
-    return Found(quiet, sorted(heard))
+    return Found(quiet, sorted(heard), ceased=sorted(gone))

@@ -1,20 +1,21 @@
 """What the clock alone brings about: silent gauges, lost sources, shelves that are over."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from app.alarm_step import COVERABLE
 from app.alarms import Alarms
 from app.catalog import Catalog
 from app.engine import Engine
 from app.facts import Facts
 from app.metrics import SourceState
 from app.silence import DOWN, NOT_YET, Found, Lost, look, look_at_sources
-from app.store.batch import Batch
+from app.store.batch import Alarm, Batch
 from app.store.errors import StoreError
 from rules import stream as loop
 
@@ -43,6 +44,7 @@ class Watch:
         self._clock = clock
         self.started = clock()
         self._expect = np.zeros(0, np.int64)
+        self._retired: set[int] = set()
         self._as_of = (-1, -1)
 
     async def run(self, act: Callable[[Callable[[Batch], None]], Awaitable[None]]) -> None:
@@ -51,7 +53,7 @@ class Watch:
         while True:
             await asyncio.sleep(EVERY_S)
             found = self.look()
-            if not (found.quiet or found.heard or self._alarms.due(self._clock())):
+            if not (found or self._alarms.due(self._clock())):
                 continue
             try:
                 await act(self._listen)
@@ -66,21 +68,44 @@ class Watch:
         self._alarms.listen(batch, self.look(), batch.at)
 
     def look(self) -> Found:
-        """What has gone quiet or is heard again since the last look."""
+        """What has gone quiet, is heard again or is no longer in use since the last look."""
         now, expect = self._clock(), self._expected()
         count = len(expect)
-        known = self._alarms.silent_streams()
+        known = self._alarms.silent()
         if not expect.any():
             gauges = Found([], sorted(stream for stream in known if stream >= 0))
         else:
             last = self._engine.integers[:count, loop.RECEIVED].copy()
             last[last == loop.NONE] = NOT_YET
             gauges = look(
-                now, last, expect, self._up_since(count), known=known, describe=self._facts.describe
+                now,
+                last,
+                expect,
+                self._up_since(count),
+                known=known,
+                describe=self._facts.describe,
+                covered=[s for s, alarm in known.items() if alarm and alarm.state == "suppressed"],
             )
-        zone = ZoneInfo(self._facts.plant.timezone)
-        lost = look_at_sources(now, self._lost(), known, zone)
-        return Found(gauges.quiet + lost.quiet, gauges.heard + lost.heard)
+        sources = look_at_sources(now, self._lost(), known, ZoneInfo(self._facts.plant.timezone))
+        return Found(
+            gauges.quiet + sources.quiet,
+            gauges.heard + sources.heard,
+            self._covered(known),
+            gauges.uncovered,
+            [*sources.ceased, *self._alarms.in_use_no_more(self._retired)],
+        )
+
+    def _covered(self, known: Mapping[int, Alarm | None]) -> list[tuple[int, str]]:
+        """Silent gauges whose own source is known to be lost."""
+        lost = {-stream: alarm for stream, alarm in known.items() if stream < 0 and alarm}
+        if not lost:
+            return []
+        feeds = self._engine.integers[:, loop.SOURCE]
+        return [
+            (stream, lost[int(feeds[stream])].stream_name)
+            for stream, alarm in known.items()
+            if stream >= 0 and alarm and alarm.state in COVERABLE and int(feeds[stream]) in lost
+        ]
 
     def _expected(self) -> NDArray[np.int64]:
         """Per stream how often a reading is due, 0 where that is not said."""
@@ -88,8 +113,11 @@ class Watch:
         if as_of != self._as_of:
             self._as_of = as_of
             self._expect = np.zeros(self._engine.streams, np.int64)
+            self._retired = set()
             for stream in list(self._catalog.streams.values()):  # a thread may add some
                 entry = self._catalog.characteristics[stream.characteristic]
+                if entry.retired:
+                    self._retired.add(stream.id)
                 if stream.id < len(self._expect) and entry.config.expect and not entry.retired:
                     self._expect[stream.id] = entry.config.expect
         return self._expect

@@ -101,7 +101,7 @@ class Unshelve(Act):
 
 
 CONFLICT: dict[int | str, dict[str, Any]] = {
-    409: {"description": "Somebody was first; `alarm` is what it is now."},
+    409: {"description": "Somebody was first: `alarm` is what it is now, `first` who did what."},
     404: {"description": "No such alarm."},
 }
 
@@ -117,12 +117,23 @@ async def _done(service: Service, number: int, body: Act, key: str | None) -> Ro
         try:
             step = body.step(alarm, service.clock())
         except Conflict as conflict:
-            raise Problem(409, str(conflict), alarm=shapes.alarm(conflict.alarm)) from conflict
+            first = await _first(service, number)
+            shown = shapes.alarm(conflict.alarm)
+            raise Problem(409, str(conflict), alarm=shown, first=first) from conflict
         except Refused as refused:
             raise Problem(409, str(refused), alarm=shapes.alarm(alarm)) from refused
         return shapes.alarm(unit.put_alarm(step.alarm, step.changes))
 
     return await once(service, key, asked(f"alarm {number} {type(body).__name__}", body), acted)
+
+
+async def _first(service: Service, number: int) -> Row | None:
+    """The newest line of the alarm's history: who, or what, was first."""
+    history, _ = await service.records.alarm_history(number)
+    if not history:
+        return None
+    newest = history[-1]
+    return {name: newest[name] for name in ("who", "kind", "at", "text")}
 
 
 @routes.get("/alarms", summary="List alarms, newest first")

@@ -82,7 +82,10 @@ async def apply_plant(
 @routes.post("/announce/test", summary="Send a test announcement")
 async def announce_test(service: Current, body: TestMessage) -> Row:
     """At once and past the outbox: whether each channel took it, and what it said."""
-    return {"items": await service.announce_test(body.channel), "next": None}
+    found = await service.announce_test(body.channel)
+    if body.channel is not None and not found:
+        raise Problem(404, f'no announcements leave by "{body.channel}"')
+    return {"items": found, "next": None}
 
 
 @socket.websocket("/live")

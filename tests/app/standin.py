@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from starlette.websockets import WebSocket
 
+from app.announcement import iso
 from app.catalog import Catalog, Source
 from app.characteristic import CharacteristicConfig
 from app.http.ports import Answer, DatabaseAway, Health, LiveSocket, Row, Service, Unit, Verdict
@@ -150,7 +151,11 @@ class MemoryRecords:
         return self.alarm_rows.get(number)
 
     async def alarm_history(self, number: int) -> tuple[list[Row], list[Row]]:
-        return [{"kind": c.kind, "who": c.who} for c in self.changes if c.alarm == number], []
+        mine = [change for change in self.changes if change.alarm == number]
+        return [
+            {"version": c.version, "at": iso(c.at), "kind": c.kind, "who": c.who, "text": c.text}
+            for c in mine
+        ], []
 
     async def quarantine(self, source: str | None, after: int | None, limit: int) -> list[Row]:
         rows = [row for row in self.quarantine_rows if after is None or row["id"] < after]
@@ -274,7 +279,9 @@ class StandIn:
         return Gauges(intake_depth=5)
 
     async def announce_test(self, channel: str | None) -> list[Row]:
-        return [{"channel": channel or "webhook", "ok": True, "detail": "200"}]
+        if channel not in (None, "webhook"):
+            return []
+        return [{"channel": "webhook", "ok": True, "detail": "200"}]
 
 
 def as_service(service: StandIn) -> Service:

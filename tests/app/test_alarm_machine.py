@@ -25,6 +25,7 @@ from app.alarm_book import CLASS_OF
 from app.alarm_step import RINGS
 from app.alarms import Alarms
 from app.silence import Found, Quiet
+from app.store.queries import Standing
 from app.store.rows import PointFlag, ReadingFlag
 from tests.app.verdict_rows import MINUTE, N1, N1_LOW, N2, N5, SECOND, Line, at, point, reading
 
@@ -110,7 +111,7 @@ class Shift(RuleBasedStateMachine):
             (alarm,) = [a for a in self.line.alarms.of_stream(stream) if a.alarm_class == "control"]
             old = before.get(alarm.id)
             kinds = [c.kind for c in batch.alarm_changes if c.alarm == alarm.id]
-            if old is None or old.state in {"latched", "rtn_unack", "withdrawn"}:
+            if old is None or old.state in {"latched", "rtn_unack", "withdrawn", "out_of_service"}:
                 assert alarm.state == "unack"
                 assert RINGS & set(kinds)
 
@@ -140,16 +141,22 @@ class Shift(RuleBasedStateMachine):
         batch = self.line.see(**changes, newest_points=newest, past_events=stored)
         assert {r.payload["change"] for r in batch.outbox if r.payload["page"]} <= {"unshelved"}
 
-    @rule(stream=STREAMS, quiet=st.booleans())
-    def listen(self, stream, quiet):
-        found = (
-            Found([Quiet(stream, "bore", "bore", "silent", self.line.now, "No reading.")], [])
-            if quiet
-            else Found([], [stream])
-        )
+    @rule(stream=STREAMS, what=st.sampled_from(["quiet", "heard", "covered", "back", "ceased"]))
+    def listen(self, stream, what):
+        found = {
+            "quiet": Found(
+                [Quiet(stream, "bore", "bore", "silent", self.line.now, "No reading.")], []
+            ),
+            "heard": Found([], [stream]),
+            "covered": Found([], [], covered=[(stream, "source:press")]),
+            "back": Found([], [], uncovered=[stream]),
+            "ceased": Found([], [], ceased=[stream]),
+        }[what]
         batch = self.line.batch()
         self.line.alarms.listen(batch, found, self.line.now)
         self.line.store(batch)
+        if what == "ceased":
+            assert not any(alarm.active for alarm in self.line.alarms.of_stream(stream))
 
     @rule(minutes=st.integers(1, 30))
     def pass_time(self, minutes):
@@ -184,10 +191,13 @@ class Shift(RuleBasedStateMachine):
     @rule()
     def restart_from_store(self):
         line = self.line
-        standing: dict[int, int] = {}
+        standing: dict[int, Standing] = {}
         for event in line.event_rows.values():
             if event.alarm is not None and event.state != "withdrawn":
-                standing[event.alarm] = standing.get(event.alarm, 0) + 1
+                count, lead = standing.get(event.alarm, Standing(0))
+                if line.alarm_rows[event.alarm].sentence.startswith(event.sentence):
+                    lead = event
+                standing[event.alarm] = Standing(count + 1, lead)
         expected = line.alarms.open_alarms()
         ids = line.alarms.ids
         line.alarms = Alarms()
@@ -245,6 +255,22 @@ class Shift(RuleBasedStateMachine):
         }
         active = {(a.stream, a.alarm_class) for a in self.line.alarm_rows.values() if a.active}
         assert active == true_now
+
+    @invariant()
+    def an_alarm_tells_its_worst_event_and_counts_the_others(self):
+        for alarm in self.line.alarms.open_alarms():
+            mine = [e for e in self.line.event_rows.values() if e.alarm == alarm.id]
+            standing = [e for e in mine if e.state != "withdrawn"]
+            if alarm.state == "withdrawn" or "correction took away" in alarm.sentence:
+                continue
+            assert any(alarm.sentence.startswith(e.sentence) for e in standing)
+            if alarm.alarm_class == "control" and alarm.active:
+                worst = min(e.priority for e in standing if e.state == "open")
+                lead = next(e for e in standing if alarm.sentence.startswith(e.sentence))
+                assert lead.priority <= worst
+            assert ("other signal" in alarm.sentence) == (
+                len(standing) > 1 and alarm.alarm_class != "silent"
+            )
 
     @invariant()
     def closing_needs_what_it_needs(self):

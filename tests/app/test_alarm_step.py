@@ -16,7 +16,18 @@ from app.alarm_acts import (
     shelve,
     unshelve,
 )
-from app.alarm_step import Continued, Occurred, Returned, ShelfOver, Subject, Withdrew, step
+from app.alarm_step import (
+    Ceased,
+    Continued,
+    Covered,
+    Occurred,
+    Returned,
+    ShelfOver,
+    Subject,
+    Uncovered,
+    Withdrew,
+    step,
+)
 from app.store.batch import Alarm
 
 AT = 1_000
@@ -36,7 +47,7 @@ def occurred(priority: int = 2, **more: Any) -> Occurred:
 
 def alarm(state: str, *, cause: bool = False, owes: bool = False, **more: Any) -> Alarm:
     """An alarm in one of its states, of priority 2."""
-    active = state in {"unack", "ack", "shelved", "suppressed", "out_of_service"}
+    active = state in {"unack", "ack", "shelved", "suppressed"}
     seen = state in {"ack", "latched", "shelved"}
     fields: dict[str, Any] = {
         "id": 9,
@@ -101,8 +112,22 @@ TABLE = [
     ("shelved", Withdrew(), "withdrawn", ["withdrawn"]),
     ("shelved", ShelfOver(), "unack", ["unshelved"]),
     ("suppressed", WORSE, "suppressed", ["extended"]),
-    ("suppressed", Returned(), "suppressed", ["returned"]),
-    ("out_of_service", WORSE, "out_of_service", ["extended"]),
+    ("suppressed", Returned(), "rtn_unack", ["returned"]),
+    ("suppressed", Covered("source:press"), "suppressed", []),
+    ("suppressed", Uncovered(), "unack", ["unsuppressed"]),
+    ("suppressed", Ceased(), "out_of_service", ["out_of_service"]),
+    ("unack", Covered("source:press"), "suppressed", ["suppressed"]),
+    ("ack", Covered("source:press"), "suppressed", ["suppressed"]),
+    ("rtn_unack", Covered("source:press"), "rtn_unack", []),
+    ("shelved", Covered("source:press"), "shelved", []),
+    ("unack", Uncovered(), "unack", []),
+    ("unack", Ceased(), "out_of_service", ["out_of_service"]),
+    ("ack", Ceased(), "closed", ["out_of_service", "closed"]),
+    ("shelved", Ceased(), "closed", ["out_of_service", "closed"]),
+    ("latched", Ceased(), "latched", []),
+    ("withdrawn", Ceased(), "withdrawn", []),
+    ("out_of_service", SAME, "unack", ["rang"]),
+    ("out_of_service", Returned(), "out_of_service", []),
 ]
 
 
@@ -193,12 +218,64 @@ def test_the_priority_shows_the_worst_until_it_was_settled():
     assert afresh.alarm.needs_cause
 
 
+def test_an_alarm_that_gave_way_to_a_lost_source_says_to_which_and_comes_back_as_it_was():
+    for before, after in ((alarm("unack"), "unack"), (alarm("ack"), "ack")):
+        covered = step(before, Covered("source:press"), AT)
+        assert covered is not None
+        assert (covered.alarm.caused_by, covered.page) == ("source:press", False)
+        assert covered.changes[0].text == "source:press is lost, which is an alarm of its own."
+        back = step(covered.alarm, Uncovered(), AT)
+        assert back is not None
+        assert (back.alarm.state, back.alarm.caused_by, back.page) == (after, None, False)
+        assert back.alarm.seen_by == before.seen_by
+
+
+def test_a_gauge_that_is_heard_again_ends_what_gave_way_to_its_source():
+    covered = step(alarm("ack"), Covered("source:press"), AT)
+    assert covered is not None
+    done = step(covered.alarm, Returned(), AT)
+    assert done is not None
+    assert (done.alarm.state, done.alarm.caused_by) == ("closed", None)
+
+
+def test_what_is_out_of_service_waits_for_a_person_and_for_the_cause_that_is_due():
+    done = step(alarm("unack", owes=True), Ceased(), AT)
+    assert done is not None
+    gone = done.alarm
+    assert (gone.state, gone.active, gone.returned_at) == ("out_of_service", False, AT)
+    with pytest.raises(Refused, match="cause and action"):
+        close(gone, 5, "Sam", AT)
+    seen = acknowledge(gone, 5, "Sam", AT).alarm
+    assert seen.state == "latched"
+    assert give_cause(seen, 6, "Sam", AT, cause="Wear", action="Changed").alarm.state == "closed"
+    assert give_cause(gone, 5, "Sam", AT, cause="Wear", action="Changed").alarm.state == "closed"
+    owed = step(alarm("ack", owes=True), Ceased(), AT)
+    assert owed is not None
+    assert owed.alarm.state == "latched"
+
+
+def test_the_line_of_the_history_tells_the_news_and_the_alarm_the_worst():
+    for before, kind in ((alarm("unack"), "extended"), (alarm("ack"), "rang"), (None, "raised")):
+        done = step(before, occurred(sentence="The worst, and 1 other.", news="The new one."), AT)
+        assert done is not None
+        assert (done.changes[0].kind, done.changes[0].text) == (kind, "The new one.")
+        assert done.alarm.sentence == "The worst, and 1 other."
+
+
+def test_returned_may_say_the_sentence_anew():
+    said, silent = (step(alarm("unack"), Returned(text), AT) for text in ("Over.", ""))
+    assert said is not None
+    assert silent is not None
+    assert (said.alarm.sentence, silent.alarm.sentence) == ("Over.", "Before.")
+
+
 # people
 
 ACTS = [
     ("unack", "ack", ["seen"]),
     ("rtn_unack", "closed", ["seen", "closed"]),
     ("withdrawn", "closed", ["seen", "closed"]),
+    ("out_of_service", "closed", ["seen", "closed"]),
 ]
 
 
@@ -263,7 +340,7 @@ def test_closing_is_refused_while_something_is_due(before, said):
         close(before, 4, "Sam", AT)
 
 
-@pytest.mark.parametrize("state", ["rtn_unack", "withdrawn"])
+@pytest.mark.parametrize("state", ["rtn_unack", "withdrawn", "out_of_service"])
 def test_closing_is_seen_too(state):
     done = close(alarm(state), 4, "Sam", AT, "done")
     assert (done.alarm.state, done.alarm.seen_by, done.alarm.closed_at) == ("closed", "Sam", AT)
@@ -284,7 +361,7 @@ def test_the_shelf_has_an_end_and_a_reason(state):
             shelve(alarm(state), 4, "Sam", AT, reason="x", until=until)
 
 
-@pytest.mark.parametrize("state", ["rtn_unack", "latched", "withdrawn"])
+@pytest.mark.parametrize("state", ["rtn_unack", "latched", "withdrawn", "out_of_service"])
 def test_what_is_over_cannot_be_shelved_until_it_returns(state):
     with pytest.raises(Refused, match="not true any more"):
         shelve(alarm(state), 4, "Sam", AT, reason="x")
@@ -303,6 +380,20 @@ def test_unshelved_by_hand_is_seen(before, after):
     assert (done.alarm.state, done.alarm.seen_by) == (after, "Sam")
     with pytest.raises(Conflict):
         unshelve(alarm("ack"), 4, "Sam", AT)
+
+
+def test_snoozed_twice_says_who_was_first():
+    before = alarm("shelved", shelved_until=AT + 5)
+    with pytest.raises(Conflict, match="already snoozed by Kim"):
+        shelve(before, 4, "Sam", AT, reason="x", until=AT + 10)
+
+
+def test_what_gave_way_to_a_lost_source_is_answered_there():
+    covered = alarm("suppressed", caused_by="source:press")
+    with pytest.raises(Refused, match="source:press is lost"):
+        acknowledge(covered, 4, "Sam", AT)
+    with pytest.raises(Refused, match="source:press is lost"):
+        shelve(covered, 4, "Sam", AT, reason="x", until=AT + 10)
 
 
 def test_a_shelved_alarm_is_brought_back_before_it_is_answered():

@@ -6,6 +6,7 @@ import pytest
 from app.alarm_acts import Conflict, acknowledge, close, comment, give_cause, shelve
 from app.alarms import NEVER, Alarms, Ids
 from app.silence import Found, Quiet
+from app.store.queries import Standing
 from app.store.rows import PointFlag, Purpose, Quality, ReadingFlag
 from tests.app.verdict_rows import (
     MINUTE,
@@ -103,7 +104,59 @@ def test_more_rules_while_nobody_has_looked_extend_without_ringing(line):
     line.see(point(1, N1 | N5))
     assert line.kinds() == ["raised", "extended"]
     assert line.alarm.rules == ["nelson-1", "nelson-5"]
-    assert line.alarm.sentence.endswith("Also true: nelson-5.")
+    assert line.alarm.sentence.endswith("[nelson-1] 1 other signal is true too: nelson-5.")
+    assert line.changes[-1].text.startswith("2 of the last 3 points")
+
+
+def test_the_sentence_is_that_of_the_point_that_lies_farthest_out_on_either_chart(line):
+    shift = {"statistic": 25.0125, "dispersion": 0.02}
+    line.see(point(0, N1 | SPREAD, **shift))
+    assert line.alarm.sentence.startswith("1 moving range above the upper control limit 0.0147 mm")
+    assert line.alarm.sentence.endswith("1 other signal is true too: nelson-1.")
+    line.see(point(1, N1 | SPREAD, statistic=25.03, dispersion=0.0175))
+    assert line.alarm.sentence.startswith("2 points above the upper control limit 25.012 mm")
+    assert line.alarm.sentence.endswith("1 other signal is true too: nelson-1 of the moving range.")
+
+
+def test_after_a_shift_the_signal_that_is_over_is_counted(line):
+    line.see(point(0, N1 | SPREAD, statistic=25.013, dispersion=0.02))
+    line.see(points([N1 | N5, N1 | N5], first=1))
+    assert line.alarm.sentence.startswith("3 points above the upper control limit")
+    assert line.alarm.sentence.endswith("1 other signal is true too: nelson-5. 1 more is over.")
+
+
+def test_a_point_beyond_its_limits_is_not_hidden_by_the_run_that_goes_on(line):
+    line.see(points([N1 | N5, N5]))
+    assert line.alarm.priority == 2
+    assert line.alarm.sentence.startswith("1 point above the upper control limit")
+    assert line.alarm.sentence.endswith("This is over; 1 other signal is true now: nelson-5.")
+    line.see(point(2))
+    assert line.alarm.state == "rtn_unack"
+    assert line.alarm.sentence.endswith("[nelson-1] 1 other signal is over.")
+
+
+def test_each_line_of_the_history_tells_its_own_news(line):
+    line.see(points([N1, 0, N1_LOW, N1_LOW | N5]))
+    told = [(change.kind, change.text[-10:]) for change in line.changes]
+    assert told == [
+        ("raised", "[nelson-1]"),
+        ("returned", ""),
+        ("rang", "[nelson-1]"),
+        ("extended", "[nelson-5]"),
+    ]
+    assert "below the lower control limit" in line.changes[2].text
+    assert "1 other signal is true too: nelson-5. 1 more is over." in line.alarm.sentence
+
+
+def test_what_was_settled_leads_no_sentence(line):
+    line = Line("critical")
+    line.see(points([N1, 0]))
+    line.act(acknowledge, 1)
+    assert line.alarm.state == "latched"
+    line.see(point(2, N5))
+    assert line.alarm.priority == 3
+    assert line.alarm.sentence.startswith("2 of the last 3 points")
+    assert line.alarm.sentence.endswith("1 other signal is over.")
 
 
 def test_seen_and_returned_closes_and_the_next_one_is_a_new_alarm(line):
@@ -260,6 +313,24 @@ def test_a_late_part_out_of_specification_is_held_and_calls_while_it_is_fresh(li
     assert line.containments[0].last_good_time is None
 
 
+def test_an_alarm_from_the_past_stands_on_its_event(line):
+    line.see(readings=reading(10))
+    for second in (5, 7):
+        line.see(
+            readings=reading(second, 25.03, flags=ReadingFlag.LATE), newest_readings=reading(10)
+        )
+    assert line.alarm.sentence.endswith("[spec] 1 other signal is over.")
+    line.see(
+        corrected=reading(7, 25.0),
+        corrected_was=reading(7, 25.03),
+        newest_readings=reading(10),
+        past_events=list(line.event_rows.values()),
+    )
+    assert [event.state for event in line.event_rows.values()] == ["cleared", "withdrawn"]
+    assert line.alarm.state == "rtn_unack"
+    assert line.alarm.sentence.endswith("[spec]")
+
+
 def test_what_a_correction_makes_is_retrospective_and_calls_nobody(line):
     line.see(points([0, 0, 0]))
     line.see(
@@ -306,6 +377,42 @@ def test_an_alarm_with_an_event_left_stays(line):
     assert line.alarm.state == "rtn_unack"
     assert line.alarm.count == 1
     assert [line.event_rows[i].state for i in (1, 2)] == ["withdrawn", "cleared"]
+
+
+def test_the_sentence_forgets_what_a_correction_took_away(line):
+    line.see(points([N5, N1 | N5, N5]))
+    assert line.alarm.sentence.startswith("1 point above")
+    line.see(
+        changed=point(1, N5),
+        changed_was=point(1, N1 | N5),
+        newest_points=point(2, N5),
+        past_events=list(line.event_rows.values()),
+    )
+    assert line.alarm.sentence.startswith("2 of the last 3 points")
+    assert "other signal" not in line.alarm.sentence
+
+
+def test_without_its_worst_signal_an_alarm_tells_how_many_it_has(line):
+    line.see(points([N1, 0, N1, 0]))
+    second = line.event_rows[2]
+    line.see(withdrawn=point(2, N1), newest_points=point(3), past_events=[second])
+    assert line.alarm.sentence == (
+        "A correction took away the worst signal; it has 1 other signal. "
+        "Look at the chart and the history."
+    )
+
+
+def test_a_corrected_event_counts_its_points_in_words_too(line):
+    line.see(points([N1, N1, N1]))
+    line.see(
+        changed=point(2, N1),
+        changed_was=point(2, N1),
+        withdrawn=point(1, N1),
+        newest_points=point(2, N1),
+    )
+    assert line.event_rows[1].count == 2
+    assert line.event_rows[1].sentence.startswith("2 points above")
+    assert line.alarm.sentence.startswith("2 points above")
 
 
 def test_a_withdrawn_newest_point_brings_the_one_before_back(line):
@@ -373,7 +480,42 @@ def test_silence_is_an_alarm_of_its_own_that_calls_and_returns(line):
     assert (gauge.alarm_class, gauge.state, gauge.priority) == ("silent", "rtn_unack", 4)
     assert (source.stream, source.state) == (-2, "unack")
     assert line.calls == [(1, "raised"), (2, "raised")]
-    assert line.alarms.silent_streams() == {-2}
+    assert line.alarms.silent().keys() == {-2}
+
+
+def heard_of(line, found):
+    batch = line.batch()
+    line.alarms.listen(batch, found, line.now)
+    return line.store(batch)
+
+
+def test_a_silent_gauge_gives_way_to_the_alarm_of_its_source(line):
+    heard_of(line, Found([quiet(1)], []))
+    heard_of(line, Found([quiet(-2, "source")], [], [(1, "source:press")]))
+    gauge, source = (line.alarm_rows[i] for i in (1, 2))
+    assert (gauge.state, gauge.caused_by, source.state) == ("suppressed", "source:press", "unack")
+    assert line.alarms.summary()["active"] == 1
+    again = heard_of(line, Found([], [], [(1, "source:press")]))
+    assert not again.alarms, "it gives way once"
+    heard_of(line, Found([], [-2], uncovered=[1]))
+    assert (line.alarm_rows[1].state, line.alarm_rows[1].caused_by) == ("unack", None)
+    heard_of(line, Found([], [1]))
+    assert line.alarm_rows[1].state == "rtn_unack"
+
+
+def test_what_is_in_use_no_more_leaves_no_alarm_that_nobody_can_close(line):
+    line.see(point(0, N1), reading(0, 25.03))
+    heard_of(line, Found([quiet(1), quiet(-2, "source")], []))
+    assert line.alarms.in_use_no_more({1, 7}) == [1]
+    heard_of(line, Found([], [], ceased=[1, -2]))
+    assert {alarm.state for alarm in line.alarm_rows.values()} == {"out_of_service"}
+    assert {event.state for event in line.event_rows.values()} == {"cleared"}
+    assert line.alarms.in_use_no_more({1, 7}) == []
+    assert line.alarms.silent() == {}
+    ends = {a.alarm_class: line.act(acknowledge, a.id).state for a in line.alarms.open_alarms()}
+    assert ends == {"control": "closed", "spec": "latched", "silent": "closed"}
+    line.see(point(5, N1))
+    assert line.alarm.active, "back in use, it rings"
 
 
 # people
@@ -459,7 +601,7 @@ def test_a_snapshot_and_the_stored_rows_bring_the_same_state_back(line):
     snapshot = Alarms()
     snapshot.from_bytes(line.alarms.to_bytes())
     restored = Alarms()
-    standing = {1: 2, 2: 1}
+    standing = {1: Standing(2, line.event_rows[1]), 2: Standing(1, line.event_rows[3])}
     ids = Ids(alarm=2, event=max(line.event_rows), outbox=len(line.outbox), seq=line.alarms.ids.seq)
     restored.restore(
         [a for a in line.alarm_rows.values() if a.state != "closed"],

@@ -13,6 +13,7 @@ from app.sentences import (
     joined,
     number,
     out_of_spec,
+    reach,
     signal,
     source_lost,
     span,
@@ -162,5 +163,61 @@ def test_numbers():
     assert number(float("inf"), 2) == "not a number"
 
 
-def test_an_alarm_names_what_else_is_true():
-    assert joined("It is so. [a]", ["b", "c"]) == "It is so. [a] Also true: b, c."
+@pytest.mark.parametrize(
+    ("others", "over", "still", "said"),
+    [
+        ([], 0, True, ""),
+        (["b"], 0, True, " 1 other signal is true too: b."),
+        (["b", "c"], 1, True, " 2 other signals are true too: b, c. 1 more is over."),
+        (["b"], 2, False, " This is over; 1 other signal is true now: b. 2 more are over."),
+        ([], 1, True, " 1 other signal is over."),
+        ([], 3, False, " 3 other signals are over."),
+    ],
+)
+def test_an_alarm_says_how_many_other_signals_there_are(others, over, still, said):
+    assert joined("It is so. [a]", others, over, still=still) == f"It is so. [a]{said}"
+
+
+@pytest.mark.parametrize(
+    ("ucl", "said"),
+    [
+        (25.011, "limit 25.011 mm at 09:00, newest 25.012 mm"),
+        (25.0119, "limit 25.0119 mm at 09:00, newest 25.0120 mm"),
+        (25.01196, "limit 25.01196 mm at 09:00, newest 25.01200 mm"),
+        (25.012 - 1e-13, "limit 25.012 mm at 09:00, newest 25.012 mm"),
+    ],
+)
+def test_a_point_just_beyond_its_limit_does_not_read_as_if_it_lay_on_it(ucl, said):
+    limits = {"chart": "i_mr", "center": 25.0, "n": 1.0, "method": "given", "ucl": ucl}
+    judged = seen(25.012)._replace(version=msgspec.structs.replace(VERSION, limits=limits))
+    assert said in signal("location", "nelson-1", "upper", judged, FACTS, at=NOW)
+
+
+def test_a_run_just_beside_the_centre_line_names_it_with_the_digits_that_tell():
+    limits = {"chart": "i_mr", "center": 25.0003, "sigma": 0.004, "n": 1.0, "method": "entered"}
+    judged = seen(25.0)._replace(version=msgspec.structs.replace(VERSION, limits=limits))
+    said = signal("location", "nelson-2", "lower", judged, FACTS, at=NOW)
+    assert "below the centre line 25.0003 mm at 09:00, newest 25.0000 mm" in said
+
+
+def test_the_noise_of_floats_is_never_told():
+    spread = seen(25.015 - 25.0)
+    assert len(repr(spread.value)) > 10
+    said = signal("dispersion", "nelson-1", "upper", spread, FACTS, at=NOW)
+    assert said.startswith(
+        "1 moving range above the upper control limit 0.0147 mm at 09:00, newest 0.0150 mm "
+    )
+    rough = replace(FACTS, decimals=None)
+    assert "newest 0.015 mm" in signal("dispersion", "nelson-1", "upper", spread, rough, at=NOW)
+
+
+def test_how_far_out_counts_in_the_distance_of_the_limit():
+    assert reach("location", "upper", seen(25.012)) == pytest.approx(1.0)
+    assert reach("location", "lower", seen(24.976)) == pytest.approx(2.0)
+    assert reach("dispersion", "upper", seen(0.0147)) == pytest.approx(1.0, abs=0.01)
+    assert reach("location", "upper", seen()._replace(version=None)) == 0.0
+
+
+def test_no_chart_one_chart_two_charts():
+    ends = [source_lost("p", at(0), None, n, BERLIN, at=NOW).split(". ")[1] for n in range(3)]
+    assert ends == ["No charts wait for it", "1 chart waits for it", "2 charts wait for it"]

@@ -10,6 +10,7 @@ from app.silence import (
     NOT_YET,
     SILENT,
     UNKNOWN,
+    Found,
     Lost,
     judge,
     look,
@@ -68,3 +69,22 @@ def test_one_alarm_for_a_lost_source_after_a_while():
     assert found.heard == [-4]
     again = look_at_sources(NOW, sources, {-3, -4}, BERLIN)
     assert again.quiet == []
+
+
+def test_a_gauge_that_gave_way_to_its_source_is_looked_at_again_when_that_is_back():
+    last = np.array([START, NOW, START, START])
+    up = np.array([START, START, DOWN, START])
+    found = look(
+        NOW, last, np.full(4, EXPECT), up, known={0, 1, 2, 3}, describe=facts, covered={0, 1, 2}
+    )
+    assert (found.quiet, found.heard, found.uncovered) == ([], [1], [0])
+
+
+def test_a_source_that_is_configured_no_more_ceases():
+    found = look_at_sources(NOW, [Lost(1, "broker", NOW, None, 1)], {-1, -2, 5}, BERLIN)
+    assert (found.quiet, found.heard, found.ceased) == ([], [], [-2])
+
+
+def test_nothing_found_is_nothing_to_do():
+    assert not Found([], [])
+    assert Found([], [], ceased=[1])

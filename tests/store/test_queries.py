@@ -250,13 +250,29 @@ async def test_lists_continue_where_they_stopped(store):
         after = page[-1].time, page[-1].stream, page[-1].key
     assert held == backwards
     assert await queries.containments(store, [2], None, 4) == []
-    assert (await queries.standing_events(store))[1] == 24
-    assert (await queries.standing_events(store))[2] == 0
+    assert (await queries.standing_events(store))[1] == (24, None)
+    assert (await queries.standing_events(store))[2] == (0, None)
     later = event(26, state="cleared", last_time=at(5), stream=2)
     await store.write(Batch(id=2, at=NOW, events=[later]))
     assert await queries.events_since(store, [2], at(5)) == [later]
     assert await queries.events_since(store, [2], at(6)) == []
     assert len(await queries.events_since(store, [1, 2], at(6))) == 24
+
+
+async def test_an_alarm_knows_the_event_that_its_sentence_begins_with(store):
+    rows = [
+        event(1, alarm=1, sentence="It is so. [a]"),
+        event(2, alarm=1, sentence="It is so. [a]", state="cleared"),
+        event(3, alarm=1, sentence="It is so. [a]", state="withdrawn"),
+        event(4, alarm=1, sentence="Else. [b]"),
+        event(5, alarm=2, sentence="Over. [c]"),
+        event(6, alarm=3, sentence=""),
+    ]
+    sentences = {1: "It is so. [a] 2 other signals are over.", 2: "Over. [c]", 3: "?"}
+    closed = {2: {"state": "closed"}}
+    alarms = [alarm(n, sentence=text, **closed.get(n, {})) for n, text in sentences.items()]
+    await store.write(Batch(id=1, at=NOW, alarms=alarms, events=rows))
+    assert await queries.standing_events(store) == {1: (3, rows[1]), 3: (1, None)}
 
 
 async def test_marks_of_delivery(store, sql):

@@ -5,6 +5,7 @@ unless the function says otherwise.
 """
 
 from app.store.queries.alarms import (
+    Standing,
     alarm,
     alarm_history,
     alarms,
@@ -70,6 +71,7 @@ __all__ = [
     "Band",
     "Counters",
     "Mark",
+    "Standing",
     "alarm",
     "alarm_history",
     "alarms",

@@ -3,10 +3,19 @@
 # ruff: noqa: S608 - the SQL is composed of constants of this package alone
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from app.store.batch import Alarm, AlarmChange, Event
 from app.store.connection import Database
+
+
+class Standing(NamedTuple):
+    """An alarm's events that no correction took away."""
+
+    events: int
+    lead: Event | None = None
+    """The one that the alarm's sentence begins with."""
+
 
 COLUMNS: Final = """
     id, stream, characteristic, stream_name, class AS alarm_class, state, priority, opened,
@@ -46,10 +55,23 @@ STANDING: Final = """
     WHERE a.state <> 'closed' GROUP BY a.id
 """
 
+LEADING: Final = f"""
+    SELECT DISTINCT ON (alarm) {EVENT_COLUMNS} FROM event
+    WHERE state <> 'withdrawn' AND sentence <> '' AND EXISTS (
+        SELECT FROM alarm a
+        WHERE a.id = event.alarm AND a.state <> 'closed' AND starts_with(a.sentence, event.sentence)
+    )
+    ORDER BY alarm, id DESC
+"""
 
-async def standing_events(database: Database) -> dict[int, int]:
-    """How many events that are not withdrawn each alarm that is not closed has."""
-    return {row["id"]: row["standing"] for row in await database.fetch(STANDING)}
+
+async def standing_events(database: Database) -> dict[int, Standing]:
+    """What each alarm that is not closed still stands on."""
+    leads = {row["alarm"]: Event(**row) for row in await database.fetch(LEADING)}
+    return {
+        row["id"]: Standing(row["standing"], leads.get(row["id"]))
+        for row in await database.fetch(STANDING)
+    }
 
 
 LIST: Final = f"""

@@ -92,6 +92,11 @@ async def test_whoever_comes_second_is_told_who_was_first(client, alarms):
     assert second.status_code == 409
     assert "Kim" in second.json()["detail"]
     assert second.json()["alarm"]["seen_by"] == "Kim"
+    first = second.json()["first"]
+    assert (first["who"], first["kind"]) == ("Kim", "seen")
+    await act(client, "comment", number=3, text="looking")
+    other = await act(client, "acknowledge", number=3, version=3, who="Lee")
+    assert (other.json()["first"]["who"], other.json()["first"]["kind"]) == ("Kim", "comment")
 
 
 async def test_two_at_once_one_wins(client, alarms):

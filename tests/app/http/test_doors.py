@@ -205,6 +205,9 @@ async def test_a_plant_file_is_applied_over_http(local):
 async def test_a_test_announcement(local):
     told = await local.post("/api/v1/announce/test", json={"who": "Kim", "channel": "webhook"})
     assert told.json()["items"] == [{"channel": "webhook", "ok": True, "detail": "200"}]
+    unknown = await local.post("/api/v1/announce/test", json={"who": "Kim", "channel": "phone"})
+    assert unknown.status_code == 404
+    assert '"phone"' in unknown.json()["detail"]
 
 
 async def test_unknown_paths_of_the_api_are_problems_not_pages(local):
