@@ -27,7 +27,10 @@ PlantFile = Annotated[Path, typer.Argument(metavar="PLANT.TOML", help="The plant
 @app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one."),
+    ] = None,
     plant: Annotated[
         Path | None, typer.Option(metavar="PLANT.TOML", help="Plant file, applied first.")
     ] = None,
@@ -81,7 +84,7 @@ def check(
 
 @app.command()
 def demo(
-    port: Annotated[int, typer.Option(help="Port of the screen.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the screen.")] = 8000,
     data: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where it keeps its data.")
     ] = None,

@@ -9,6 +9,15 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from app.spelling import nearest
 
 SHOWN = 80
+_IN_TOML = {
+    "model_type": "write a table, { key = value }",
+    "model_attributes_type": "write a table, { key = value }",
+    "dict_type": "write a table, { key = value }",
+    "tuple_type": "write a list, [ ... ]",
+    "list_type": "write a list, [ ... ]",
+    "path_type": "write a path in quotes",
+}
+"""Where pydantic names its own types: what the file should have there."""
 Place = Sequence[str | int]
 
 
@@ -76,7 +85,7 @@ def _keys_only(place: Place) -> Iterator[str | int]:
 def _said(message: str, kind: str, value: object) -> str:
     if kind in ("value_error", "assertion_error"):
         return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    said = message[:1].lower() + message[1:]
+    said = _IN_TOML.get(kind) or message[:1].lower() + message[1:]
     if isinstance(value, dict | list | SecretStr) or value is None:
         return said
     shown = repr(value)

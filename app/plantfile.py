@@ -189,6 +189,9 @@ def _sources(document: dict[str, Any], base_dir: Path, mistakes: list[str]) -> I
     for position, raw in enumerate(tables, 1):
         where = f'source "{raw["id"]}"' if isinstance(raw.get("id"), str) else f"source {position}"
         kind = raw.get("kind")
+        if kind is None:
+            mistakes.append(f"{where}: kind: is missing; add it: {' or '.join(KINDS)}")
+            continue
         if not isinstance(kind, str) or kind not in KINDS:
             mistakes.append(f'{where}: kind: "{kind}" is not known{nearest(str(kind), KINDS)}')
             continue

@@ -1,10 +1,12 @@
 """The service's settings, from the environment and andon.toml; secrets never show."""
 
 import os
+import re
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     Field,
@@ -34,6 +36,7 @@ SECRETS = ("database_url", "access_token", "ingest_keys")
 TOKEN_LENGTH = 16
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 CONFIG = f"{PREFIX}CONFIG"
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:]*)(:\d{1,5})?")
 _TESTS = f"{PREFIX}TEST_"  # names of the tests' servers, no settings
 
 
@@ -109,6 +112,11 @@ class Settings(BaseSettings):
             ("postgresql://", "postgres://")
         ):
             raise ValueError("must begin with postgresql://")
+        if url is not None and not _readable(url.get_secret_value()):
+            raise ValueError(
+                "cannot be read; write postgresql://user:password@host:port/name, and in the "
+                "password / as %2F, : as %3A, @ as %40, # as %23, ? as %3F"
+            )
         return url
 
     @field_validator("access_token")
@@ -225,6 +233,15 @@ def is_loopback(host: str) -> bool:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def _readable(url: str) -> bool:
+    """Whether an address has its parts where they belong; said without showing any of them."""
+    try:
+        hosts = urlsplit(url).netloc.rpartition("@")[2].split(",")
+    except ValueError:
+        return False
+    return all(_HOST.fullmatch(host) for host in hosts)
 
 
 def _refuse_unknown(environment: Mapping[str, str]) -> None:

@@ -12,6 +12,8 @@ from rich.text import Text
 
 from app import apply
 from app.clock import wall_clock
+from app.commands import place
+from app.commands.database import database
 from app.commands.failure import Failed
 from app.http.screen import build
 from app.logs import set_up
@@ -34,6 +36,10 @@ MARKS = {
 }
 
 
+class Unanswered(Failed):
+    """Nobody answers at the address of the service."""
+
+
 async def run_apply(
     settings: Settings, path: Path, *, dry_run: bool, who: str, url: str | None, out: Console
 ) -> None:
@@ -43,18 +49,21 @@ async def run_apply(
         PlantInvalid: the file is wrong; nothing was changed.
         Failed: neither service nor database could be reached, or one refused.
     """
-    set_up("auto", "warning")
+    set_up("auto", "critical")  # what is amiss is told in one sentence, by whom it stops
     plant = load_plant(path)
     try:
         if url is not None:
             plan = await _through_service(settings, path, url, dry_run=dry_run, who=who)
         else:
             plan = await _alone(settings, plant, dry_run=dry_run, who=who)
-    except AlreadyWriting:
+    except AlreadyWriting as holder:
         scheme = "https" if settings.tls_cert else "http"
         host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104
         url = f"{scheme}://{host}:{settings.port}"
-        plan = await _through_service(settings, path, url, dry_run=dry_run, who=who)
+        try:
+            plan = await _through_service(settings, path, url, dry_run=dry_run, who=who)
+        except Unanswered as error:
+            raise Failed(f"{holder}, but {error}; say where it answers with --url") from error
     except StoreError as error:
         raise Failed(str(error)) from error
     show(plan, out, dry_run=dry_run)
@@ -89,12 +98,12 @@ async def _through_service(
                 json={"who": who, **_sent(path)},
                 headers=headers,
             )
-    except httpx.HTTPError as error:
-        raise Failed(
-            f"another Andon uses this data, but does not answer at {url} "
-            f"({error or type(error).__name__}); say where with --url"
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise Unanswered(
+            f"no Andon answers at {url} ({str(error) or type(error).__name__})"
         ) from error
-    document: dict[str, Any] = answer.json() if "json" in answer.headers["content-type"] else {}
+    kind = answer.headers.get("content-type", "")
+    document: dict[str, Any] = answer.json() if "json" in kind else {}
     if answer.status_code != httpx.codes.OK:
         raise Failed(f"{url}: {document.get('detail', f'answered {answer.status_code}')}")
     return document
@@ -140,13 +149,15 @@ async def _write(service: Service, plant: Plant, plan: apply.Plan, who: str) -> 
 @asynccontextmanager
 async def _stores(settings: Settings) -> AsyncIterator[Service]:
     """The stores of a service that is not running."""
+    place.make(settings.data_dir)
     service = Service(settings.model_copy(update={"plant": None}), wall_clock, build())
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
     await asyncio.to_thread(service.spool.open)
     try:
         await asyncio.to_thread(service.aside.open)
-        if service.embedded is not None:
-            await asyncio.to_thread(service.embedded.start)
-        yield service
+        async with database(settings):
+            try:
+                yield service
+            finally:
+                await service.store.close()
     finally:
         await service.stop()

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from rich.console import Console
 
+from app.commands import place
 from app.commands.failure import Failed
 from app.settings import Settings
 from app.store.embedded import EmbeddedPostgres
@@ -15,13 +16,18 @@ from app.store.migrate import REVISION, migrate
 
 @asynccontextmanager
 async def database(settings: Settings) -> AsyncIterator[str]:
-    """The address of the database; an embedded one is started, and stopped again if we did."""
+    """The address of the database; an embedded one is started, and stopped again if we did.
+
+    Raises:
+        Failed: the embedded one does not start.
+    """
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()
         return
-    server = await asyncio.to_thread(EmbeddedPostgres, settings.data_dir)
-    ours = server.pid() is None
+    place.make(settings.data_dir)
     try:
+        server = await asyncio.to_thread(EmbeddedPostgres, settings.data_dir)
+        ours = server.pid() is None
         await asyncio.to_thread(server.start)
     except StoreError as error:
         raise Failed(str(error)) from error

@@ -11,6 +11,8 @@ import structlog
 import uvicorn
 
 from app.clock import wall_clock
+from app.commands import place
+from app.commands.certificate import certified
 from app.commands.failure import Failed
 from app.http.application import create_app
 from app.http.screen import build
@@ -43,6 +45,8 @@ def run_serve(settings: Settings) -> None:
         Failed: it could not start, or could not go on.
     """
     set_up(settings.log_format, settings.log_level)
+    certified(settings)
+    place.make(settings.data_dir)
     listener = bound(settings.host, settings.port)
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from collectors.mqtt.config import MqttConfig
 from collectors.mqtt.inbox import Inbox
 from collectors.mqtt.session import Protocol, VersionUnsupported, session
-from collectors.reading import CollectorError, Counters
+from collectors.reading import CollectorError, Counters, SourceLost
 from collectors.source import format_duration, parse_duration
 
 ASIDE = "-check"  # the check's own client id: it must not push the service off its session
@@ -27,6 +27,9 @@ async def advise(config: MqttConfig) -> list[str]:
                     f"{config.id}: the broker does not speak MQTT 5; its own limit of messages in "
                     f"flight counts, not inflight = {config.inflight}."
                 )
+        except SourceLost as error:
+            found.append(f"{config.id}: {error}; check url, and that the broker runs.")
+            break
         except CollectorError as error:
             found.append(f"{config.id}: {error}.")
             break
@@ -36,6 +39,11 @@ async def advise(config: MqttConfig) -> list[str]:
 
 
 def _mapping(config: MqttConfig) -> Iterator[str]:
+    if config.password is not None:
+        yield (
+            f"{config.id}: its password stands in the plant file, and so in the database; write it "
+            "to a file that only Andon may read, and name that in password_file."
+        )
     for entry in config.subscription:
         where = f'{config.id}: "{entry.topic}"'
         if entry.time is None or config.clock == "arrival":

@@ -54,6 +54,9 @@ def test_secrets_come_from_files_and_never_show(monkeypatch, tmp_path):
         ({"ANDON_INGEST_KEYS": "nameless"}, "name:key"),
         ({"ANDON_INGEST_KEYS": f"mes:{TOKEN},mes:{TOKEN}2"}, 'two keys are called "mes"'),
         ({"ANDON_DATABASE_URL": "mysql://x"}, "postgresql://"),
+        ({"ANDON_DATABASE_URL": "postgresql://u:p@host:5x/a"}, "cannot be read"),
+        ({"ANDON_DATABASE_URL": "postgresql://u:p@[::1/a"}, "cannot be read"),
+        ({"ANDON_DATABASE_URL": "postgresql://u:hidden/pass@host/a"}, "/ as %2F"),
         ({"ANDON_ACCESS_TOKEN_FILE": "/does/not/exist"}, "cannot be read"),
         ({"ANDON_TLS_CERT": "x.pem"}, "tls_key"),
         ({"ANDON_CONFIG": "nowhere.toml"}, "nowhere.toml does not exist"),
@@ -66,6 +69,7 @@ def test_a_wrong_setting_is_one_clear_sentence(monkeypatch, environment, told):
         load_settings()
     assert told in str(error.value)
     assert "\n" not in str(error.value)
+    assert "hidden" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +125,22 @@ def test_a_secret_value_is_not_in_the_sentence_about_it(monkeypatch):
     with pytest.raises(SettingsInvalid) as error:
         load_settings()
     assert "my-secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://postgres@/postgres?host=/a/b",
+        "postgresql://u:p%2Fq@db:5432/andon",
+        "postgresql://u:p@one:5432,two:5433/andon?target_session_attrs=read-write",
+        "postgres://[::1]:5432/andon",
+        "postgresql://%2Fvar%2Frun/andon",
+        "postgresql://",
+    ],
+)
+def test_every_form_of_address_that_the_driver_reads(monkeypatch, url):
+    monkeypatch.setenv("ANDON_DATABASE_URL", url)
+    assert load_settings().database_url.get_secret_value() == url
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """How the service starts, is refused, is guarded, and ends."""
 
+import json
 import re
 import signal
 import socket
@@ -212,6 +213,25 @@ def test_the_token_guards_every_route_and_the_socket(start):
         assert '"welcome"' in str(screen.recv(10))
     assert TOKEN not in service.said()
     assert KEY not in service.said()
+
+
+def test_a_dead_pipeline_ends_it(start):
+    """Somebody changes a table under it, and what it reads back is no reading any more."""
+    service = start().start()
+    first = [reading()]
+    assert service.post(first).json()["accepted"] == 1
+    assert service.post(first).json()["duplicates"] == 1
+    service.rows("ALTER TABLE reading ALTER COLUMN batch TYPE integer")
+    with suppress(httpx.HTTPError):  # whoever waits is cut off, or told to come again
+        assert not service.post(first).is_success
+    assert service.wait() == 1
+    *log, sentence = service.said().splitlines()
+    assert sentence == "andon: a part of the service died; the log says which and why"
+    critical = [one for one in map(json.loads, log) if one["level"] == "critical"]
+    assert [(one["part"], one["exception"][0]["exc_type"]) for one in critical] == [
+        ("pipeline", "ValueError")
+    ]
+    assert EmbeddedPostgres(service.data).pid() is None, "it ends whole"
 
 
 def test_a_spool_that_cannot_be_used_ends_it(start):
