@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from app.alarms import Alarms
 from app.arrivals import Identity, identity
 from app.catalog import Catalog
+from app.differences import one_without_noise
 from app.http.ports import Row, Verdict
 from app.http.times import iso
 from app.outcome import JudgedOutcome
@@ -141,11 +142,12 @@ def _violations(reading: np.void, point: np.void | None) -> list[Row]:
 
 
 def _point(point: np.void, catalog: Catalog) -> Row:
-    dispersion = float(point["dispersion"])
+    statistic = float(point["statistic"])
+    dispersion = one_without_noise(float(point["dispersion"]), statistic)
     return {
         "time": iso(int(point["time"])),
         "key": int(point["key"]),
-        "statistic": float(point["statistic"]),
+        "statistic": statistic,
         "dispersion": None if np.isnan(dispersion) else dispersion,
         "n": float(point["n"]),
         "version": catalog.versions[int(point["version"])].number,

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.catalog import Catalog, Characteristic
+from app.differences import without_noise
 from app.http.times import iso, iso_column, some_iso
 from app.store.batch import Alarm, AlarmChange, Stream, Version
 from app.store.rows import PointFlag, Purpose, Quality, ReadingFlag
@@ -111,7 +112,7 @@ def points(rows: NDArray[np.void], catalog: Catalog) -> Row:
         "time": iso_column(rows["time"]),
         "key": rows["key"].tolist(),
         "statistic": numbers(rows["statistic"]),
-        "dispersion": numbers(rows["dispersion"]),
+        "dispersion": numbers(without_noise(rows["dispersion"], rows["statistic"])),
         "n": rows["n"].tolist(),
         "version": [
             catalog.versions[one].number if one in catalog.versions else None

@@ -84,6 +84,13 @@ async def test_each_delivery_of_a_batch_is_answered_for_itself(made) -> None:
     assert answers[2][1].point == answers[1][0].point
 
 
+async def test_a_moving_range_is_told_without_the_noise_of_floats(made) -> None:
+    line = made()
+    [[_, one]] = await asked(line, [reading(1, 10.001), reading(2, 10.009)])
+    assert abs(10.009 - 10.001) != 0.008
+    assert one.point["dispersion"] == 0.008
+
+
 async def test_a_repetition_is_answered_like_the_original(made) -> None:
     line = made()
     first = await asked(line, [reading(1), reading(2, 10.5)])
