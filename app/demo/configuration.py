@@ -34,11 +34,10 @@ def plant_toml(broker: int, plc: int, protocol: str) -> str:
 
 
 def _characteristic(gauge: Gauge) -> dict[str, Any]:
-    line = gauge.station.partition("/")[0]
     stated: dict[str, Any] = {
         "id": gauge.id,
         "name": gauge.name,
-        "part": PARTS[line],
+        "part": PARTS[gauge.station],
         "station": gauge.station,
         "class": gauge.grade,
         "unit": gauge.unit,
@@ -50,8 +49,9 @@ def _characteristic(gauge: Gauge) -> dict[str, Any]:
     }
     if gauge.spec is not None:
         low, high = gauge.spec
-        around = {"upper": high} if low is None else {"lower": low, "upper": high}
-        stated["spec"] = {**around, "target": gauge.center} if low is not None else around
+        target = gauge.center if gauge.limited == "both" else None
+        around = {"lower": low, "target": target, "upper": high}
+        stated["spec"] = {name: value for name, value in around.items() if value is not None}
         stated["limits"]["sigma"] = gauge.sigma
     if gauge.n > 1 and not gauge.counts:
         stated["subgroup"] = {"size": gauge.n}

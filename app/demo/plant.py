@@ -37,7 +37,7 @@ class Gauge:
     chart: str = "i_mr"
     n: int = 1  # values of a point, or parts inspected
     grade: Literal["critical", "significant", "standard"] = "standard"
-    two_sided: bool = True
+    limited: Literal["both", "above", "below"] = "both"
     cavities: int = 0
     rules: tuple[str, ...] = ("andon",)
     expect_s: int = 60
@@ -61,12 +61,16 @@ class Gauge:
         return self.sigma / math.sqrt(self.n)
 
     @property
-    def spec(self) -> tuple[float | None, float] | None:
-        """Lower and upper specification."""
+    def spec(self) -> tuple[float | None, float | None] | None:
+        """Lower and upper specification: of a fault only above, of a strength only below."""
         if self.counts:
             return None
-        low, high = (self.center + side * TOLERANCE * self.sigma for side in (-1, 1))
-        return (round(low, self.decimals) if self.two_sided else None), round(high, self.decimals)
+        low, high = (
+            round(self.center + side * TOLERANCE * self.sigma, self.decimals) for side in (-1, 1)
+        )
+        return (None if self.limited == "above" else low), (
+            None if self.limited == "below" else high
+        )
 
 
 class Measured(NamedTuple):
@@ -89,11 +93,11 @@ GAUGES = (
     Gauge("shaft-length", "Shaft length", "line-1/op-10", "mqtt", 86.0, 0.012, 3),
     Gauge(
         "shaft-runout", "Shaft run-out", "line-1/op-10", "mqtt", 0.02, 0.0016, 4,
-        period_s=4, two_sided=False,
+        period_s=4, limited="above",
     ),
     Gauge(
-        "shaft-roughness", "Surface roughness Ra", "line-1/op-10", "mqtt", 0.8, 0.03, 3, "µm",
-        period_s=5, two_sided=False,
+        "shaft-roughness", "Shaft roughness Ra", "line-1/op-10", "mqtt", 0.8, 0.03, 3, "µm",
+        period_s=5, limited="above",
     ),
     Gauge(
         "collar-width", "Collar width", "line-1/op-10", "mqtt", 4.5, 0.006, 4,
@@ -108,10 +112,11 @@ GAUGES = (
         period_s=2, prone=("stuck", "shift"),
     ),
     Gauge(
-        "bore-roundness", "Bore roundness", "line-1/op-20", "mqtt", 0.006, 0.0005, 5,
-        period_s=4, two_sided=False, prone=("stuck",),
+        "bore-roundness", "Bore roundness", "line-1/op-20", "mqtt", 6.0, 0.5, 2, "µm",
+        period_s=4, limited="above", prone=("stuck",),
     ),
-    Gauge("bore-position", "Bore position", "line-1/op-20", "mqtt", 0.05, 0.004, 4, period_s=5),
+    Gauge("bore-position", "Bore position", "line-1/op-20", "mqtt", 0.05, 0.004, 4, period_s=5,
+          limited="above"),
     Gauge(
         "thread-depth", "Thread depth", "line-1/op-20", "mqtt", 18.0, 0.03, 3,
         period_s=15, chart="xbar_s", n=10,
@@ -122,49 +127,56 @@ GAUGES = (
     ),
     Gauge("press-stroke", "Press stroke", "line-2/press-7", "press", 118.4, 0.06, 2),
     Gauge("insertion-depth", "Insertion depth", "line-2/press-7", "press", 7.25, 0.015, 3),
-    Gauge("oven-temperature", "Oven temperature", "line-2/press-7", "oven", 182.0, 0.6, 1, "°C",
-          period_s=5),
     Gauge("melt-temperature", "Melt temperature", "line-2/mold-3", "mold", 231.0, 0.8, 1, "°C",
           period_s=4),
     Gauge("injection-pressure", "Injection pressure", "line-2/mold-3", "mold", 842.0, 4.0, 1,
           "bar", period_s=4),
-    Gauge("cycle-time", "Cycle time", "line-2/mold-3", "mold", 18.6, 0.05, 2, "s", period_s=4),
+    Gauge("fill-time", "Fill time", "line-2/mold-3", "mold", 1.24, 0.006, 3, "s", period_s=4),
     Gauge(
-        "part-weight", "Part weight", "line-2/mold-3", "mold", 31.5, 0.04, 3, "g",
+        "part-weight", "Impeller weight", "line-2/mold-3", "mold", 31.5, 0.04, 3, "g",
         period_s=4, cavities=4, grade="significant", prone=(),
     ),
     Gauge(
         "coating-thickness", "Coating thickness", "line-3/coating", "mes", 62.0, 1.5, 1, "µm",
         period_s=12, chart="xbar_r", n=4,
     ),
-    Gauge("viscosity", "Viscosity", "line-3/coating", "mes", 48.0, 0.7, 1, "s", period_s=5,
+    Gauge("oven-temperature", "Curing oven temperature", "line-3/coating", "oven", 182.0, 0.6, 1,
+          "°C", period_s=5),
+    Gauge("viscosity", "Paint viscosity, flow cup", "line-3/coating", "mes", 48.0, 0.7, 1, "s", period_s=5,
           prone=("late",)),
     Gauge("adhesion", "Adhesion", "line-3/coating", "mes", 8.4, 0.12, 2, "N/mm²", period_s=6,
-          prone=("late", "shift")),
+          limited="below", prone=("late", "shift")),
     Gauge(
         "gloss", "Gloss", "line-3/coating", "mqtt", 84.0, 0.9, 1, "GU",
         period_s=2, expect_s=5, prone=("lost",),
     ),
     Gauge(
         "leak-rate", "Leak rate", "line-3/final", "mqtt", 1.8, 0.12, 2, "ml/min",
-        period_s=2, two_sided=False, grade="critical", expect_s=5, prone=("lost", "stuck"),
+        period_s=2, limited="above", grade="critical", expect_s=5, prone=("lost", "stuck"),
     ),
     Gauge("torque", "Screw torque", "line-3/final", "mqtt", 9.5, 0.12, 2, "Nm", period_s=6,
           chart="xbar_r", n=3),
     Gauge(
-        "fill-weight", "Grease fill", "line-3/final", "mqtt", 2.4, 0.03, 3, "g",
+        "fill-weight", "Grease fill weight", "line-3/final", "mqtt", 2.4, 0.03, 3, "g",
         period_s=5, rules=("andon", "nelson-8"), prone=("mixture",),
     ),
     Gauge("visual-defects", "Visual defects", "line-3/final", "mes", 0.04, 0.0, 0, "", period_s=8,
           chart="p", n=200),
-    Gauge("function-test", "Function test", "line-3/final", "mes", 0.06, 0.0, 0, "", period_s=10,
+    Gauge("function-test", "Function test rejects", "line-3/final", "mes", 0.06, 0.0, 0, "", period_s=10,
           chart="p", n=120),
     Gauge("label-defects", "Label defects", "line-3/final", "mqtt", 0.05, 0.0, 0, "", period_s=10,
           chart="p", n=150),
 )  # fmt: skip
 
 BY_ID = {gauge.id: gauge for gauge in GAUGES}
-PARTS = {"line-1": "Shaft 2210", "line-2": "Housing 4711", "line-3": "Pump 36"}
+PARTS = {
+    "line-1/op-10": "Shaft 2210",
+    "line-1/op-20": "Housing 4711",
+    "line-2/press-7": "Housing 4711",  # gets its bushing
+    "line-2/mold-3": "Impeller 860",
+    "line-3/coating": "Housing 4711",
+    "line-3/final": "Pump 36",
+}
 
 
 class Plant:

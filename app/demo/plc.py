@@ -60,7 +60,7 @@ STATIONS = {
         {
             ("melt-temperature", None): Cell(2, "uint16", scale=0.1),
             ("injection-pressure", None): Cell(4, "float32", "DCBA"),
-            ("cycle-time", None): Cell(6, "uint16", scale=0.01),
+            ("fill-time", None): Cell(6, "uint16", scale=0.001),
             **{
                 ("part-weight", str(cavity)): Cell(6 + 2 * cavity, "float32", "BADC")
                 for cavity in (1, 2, 3, 4)
