@@ -1,11 +1,14 @@
 """Real servers as fixtures; what is missing skips with one line, and fails where CI is true."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 import hypothesis
+import psutil
 import pytest
 
 from tests import databases, servers
@@ -21,6 +24,33 @@ hypothesis.settings.register_profile(
     "inner", hypothesis.settings.get_profile("default"), max_examples=10
 )
 hypothesis.settings.load_profile("default")
+
+
+TEMPORARY = "PYTEST_DEBUG_TEMPROOT"
+OWN_ROOT = "andon-pytest-{pid}-"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each run of root's a root of its own for temporary directories.
+
+    All runs of a user share one, which each of them closes to others when it starts. Root's
+    database servers run as another user, and could no longer find their way to their data.
+    """
+    if os.geteuid() != 0 or config.option.basetemp:
+        return
+    base = Path(os.environ.get(TEMPORARY) or tempfile.gettempdir())
+    for old in base.glob(OWN_ROOT.format(pid="*")):
+        if not psutil.pid_exists(int(old.name.split("-")[2])):
+            shutil.rmtree(old, ignore_errors=True)  # kept for whoever wanted to look into it
+    root = tempfile.mkdtemp(prefix=OWN_ROOT.format(pid=os.getpid()), dir=base)
+    os.environ[TEMPORARY] = root
+
+
+def pytest_sessionfinish(exitstatus: int) -> None:
+    """Leave nothing behind when all is well."""
+    root = Path(os.environ.get(TEMPORARY, ""))
+    if root.name.startswith(OWN_ROOT.format(pid=os.getpid())) and exitstatus == 0:
+        shutil.rmtree(root, ignore_errors=True)
 
 
 def _lacking(what: object) -> NoReturn:

@@ -178,7 +178,7 @@ class Server:
 
 
 def _program(name: str, *places: str) -> str:
-    found = shutil.which(name) or next((place for place in places if Path(place).exists()), None)
+    found = shutil.which(name) or next(filter(shutil.which, places), None)
     if found is None:
         raise Missing(f"{name} is not here: deploy/testbed.py installs it on Debian, as root")
     return found

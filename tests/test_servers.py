@@ -1,7 +1,11 @@
 """The servers that tests stand on do what the fixtures promise."""
 
 import asyncio
+import os
 import socket
+import stat
+import subprocess
+import sys
 
 import aiomqtt
 import asyncpg
@@ -66,6 +70,21 @@ async def test_a_broker_delivers_after_a_restart(kind: str, request) -> None:
         async for message in client.messages:
             assert message.payload == b"25.02"
             break
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's servers run as somebody else")
+def test_another_run_closes_no_directory_of_this_one(tmp_path) -> None:
+    """Pytest closes its users' shared directory at each start, our servers walk through ours."""
+    ours = [place for place in tmp_path.parents if place.owner() == "root"]
+    for place in ours:
+        place.chmod(place.stat().st_mode | stat.S_IXOTH)
+    (tmp_path / "test_other.py").write_text("def test_it(tmp_path):\n    tmp_path.touch()\n")
+    plain = {k: v for k, v in os.environ.items() if k != "PYTEST_DEBUG_TEMPROOT"}
+    subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path],
+        env=plain, cwd=tmp_path, check=True, capture_output=True,
+    )  # fmt: skip
+    assert [place for place in ours if not place.stat().st_mode & stat.S_IXOTH] == []
 
 
 def test_a_free_port_is_free(free_port) -> None:
