@@ -1,4 +1,7 @@
-"""What may become a row: names resolved, values rounded and checked; the rest to the quarantine."""
+"""What may become a row: names resolved, values rounded and checked; the rest to the quarantine.
+
+Column by column: only tags and what is unusual cost more for each reading.
+"""
 
 import hashlib
 import math
@@ -10,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.catalog import Catalog, Characteristic
-from app.characteristic import LARGEST
+from app.objection import crowded, objection, short
 from app.store.batch import Quarantined
 from app.store.rows import NO_SUBGROUP, READING, Purpose, Quality, ReadingFlag
 from collectors.reading import KEY_MAX, KEY_MIN, Delivery, Reading, Reject
@@ -18,14 +21,16 @@ from collectors.reading import KEY_MAX, KEY_MIN, Delivery, Reading, Reject
 PAYLOAD_KEPT = 8 * 1024
 NAME_KEPT = 200  # characters
 AHEAD = 60_000_000  # microseconds a source's clock may run ahead of ours, beyond its known skew
-EARLIEST = -2_208_988_800_000_000  # 1900-01-01
 MAX_AGE = 7 * 86_400_000_000
-TAGS, TAG_LENGTH = 32, 256
 EXACT = 2.0**53
 
 NAMED, HISTORICAL = int(ReadingFlag.NAMED), int(ReadingFlag.HISTORICAL)
+BAD = int(Quality.BAD)
 QUALITY = {quality.name.lower(): int(quality) for quality in Quality}
 PURPOSE = {purpose.name.lower(): int(purpose) for purpose in Purpose}
+
+Integers = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 
 
 class SourceTraits(msgspec.Struct, frozen=True):
@@ -48,164 +53,170 @@ class Admitted(NamedTuple):
     rejected: list[list[tuple[int, str]]]  # by delivery: index, reason
 
 
+FACTS = np.dtype([
+    ("low", "f8"), ("high", "f8"), ("decimals", "i8"), ("stream", "i4"),
+    ("asked", "?"),  # each of its readings is looked at: it is unknown, or counts
+    ("stamped", "?"),
+])  # fmt: skip
+NO_FACTS = (0.0, 0.0, -1, 0, True, False)
+
+
 def admit(
     deliveries: Sequence[Delivery],
     catalog: Catalog,
     traits: Mapping[str, SourceTraits],
 ) -> Admitted:
     """Turn deliveries into rows; every reading becomes a row or a quarantined item with a reason."""
-    drafts = Drafts([], [], [])
-    quarantined: list[Quarantined] = []
-    rejected: list[list[tuple[int, str]]] = []
-    for number, delivery in enumerate(deliveries):
-        source, received = traits[delivery.source], delivery.received_at
-        refused = _admit(number, delivery, catalog, source, drafts)
-        quarantined += [_kept(reject, source.id, received) for reject in delivery.rejects]
-        quarantined += [
-            _refused(delivery.readings[item], reason, source.id, received)
-            for item, reason in refused
-        ]
-        rejected.append(refused)
-    table = np.array(drafts.rows, READING)
-    _round(table, np.array(drafts.decimals, np.int64))
-    marks = np.array(drafts.stamps, np.int64).reshape(-1, 4)
-    return Admitted(
-        table,
-        np.ascontiguousarray(marks[:, 0]),
-        np.ascontiguousarray(marks[:, 1]),
-        marks[:, 2].astype(np.int32),
-        marks[:, 3].astype(np.int32),
-        quarantined,
-        rejected,
-    )
+    counts = [len(delivery.readings) for delivery in deliveries]
+    of = np.repeat(np.arange(len(deliveries), dtype=np.int32), counts)
+    item = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])
+    sources = [traits[delivery.source] for delivery in deliveries]
+    received = np.array([delivery.received_at for delivery in deliveries], np.int64)
+    oldest = received - np.array([source.max_age for source in sources], np.int64)
+    ahead = np.array([AHEAD + max(0, source.skew) for source in sources], np.int64)
+
+    drafts = Drafts([one for delivery in deliveries for one in delivery.readings], catalog)
+    rows = drafts.rows
+    rows["source"] = np.array([source.id for source in sources])[of]
+    rows["received_at"] = received[of]
+    reasons = drafts.place(catalog, oldest[of], (received + ahead)[of])
+    cuts, keys = drafts.stamps()
+
+    rejected: list[list[tuple[int, str]]] = [[] for _ in deliveries]
+    for i in sorted(reasons):
+        rejected[of[i]].append((int(item[i]), reasons[i]))
+    quarantined = []
+    for delivery, source, refused in zip(deliveries, sources, rejected, strict=True):
+        by, at = source.id, delivery.received_at
+        quarantined += [_kept(reject, by, at) for reject in delivery.rejects]
+        quarantined += [_refused(delivery.readings[i], why, by, at) for i, why in refused]
+    if not reasons:
+        return Admitted(rows, cuts, keys, of, item, quarantined, rejected)
+    kept = np.ones(len(rows), np.bool_)
+    kept[list(reasons)] = False
+    return Admitted(rows[kept], cuts[kept], keys[kept], of[kept], item[kept], quarantined, rejected)
 
 
-class Drafts(NamedTuple):
-    """Rows to be, one list per kind of column."""
+class Drafts:
+    """Rows to be, of all readings; those with a reason against them are left out at the end."""
 
-    rows: list[tuple[float, ...]]
-    stamps: list[tuple[int, int, int, int]]
-    decimals: list[int]
+    def __init__(self, readings: list[Reading], catalog: Catalog) -> None:
+        self.rows = _rows(readings)
+        self._readings = readings
+        self._tags = [reading.tags for reading in readings]
+        names = [reading.characteristic for reading in readings]
+        places = {name: place for place, name in enumerate(dict.fromkeys(names))}
+        self._entries = [catalog.find(name) for name in places]
+        self._which = np.array([places[name] for name in names], np.intp)
+        self._facts = np.array([_facts(entry) for entry in self._entries], FACTS)[self._which]
+        # Readings of one message share one object: by its id a tag set is looked up once.
+        self._sets = {id(tags): tags for tags in self._tags if tags}
+        self._contexts = {one: catalog.known_context(tags) for one, tags in self._sets.items()}
+
+    def place(self, catalog: Catalog, oldest: Integers, latest: Integers) -> dict[int, str]:
+        """Find streams and tag sets, and round; returns why some cannot be rows."""
+        rows, tags = self.rows, self._tags
+        reasons = {
+            i: reason
+            for i in np.flatnonzero(self._unusual(oldest, latest)).tolist()
+            if (reason := self._objection(i, int(oldest[i]), int(latest[i]))) is not None
+        }
+        rows["stream"] = self._facts["stream"]
+        for i in np.flatnonzero(rows["stream"] == 0).tolist():
+            entry = self._entries[self._which[i]]
+            if entry is not None and i not in reasons:
+                stream = catalog.stream_for(entry, tags[i] or {})
+                if stream is None:
+                    reasons[i] = crowded(entry)
+                else:
+                    rows["stream"][i] = stream
+        if self._sets:
+            rows["context"] = [
+                0 if i in reasons else self._context(i, catalog) for i in range(len(tags))
+            ]
+        _round(rows, self._facts["decimals"])
+        return reasons
+
+    def stamps(self) -> tuple[Integers, Integers]:
+        """What stands for the tags whose change is a boundary, and closes a subgroup."""
+        cuts, keys = np.zeros((2, len(self.rows)), np.int64)
+        for i in np.flatnonzero(self._facts["stamped"]).tolist():
+            entry = self._entries[self._which[i]]
+            if entry is not None:
+                cuts[i] = stamp_of(entry.cut_tags, self._tags[i]) if entry.cut_tags else 0
+                keys[i] = stamp_of(entry.key_tags, self._tags[i]) if entry.key_tags else 0
+        return cuts, keys
+
+    def _unusual(self, oldest: Integers, latest: Integers) -> Mask:
+        """What is worth a look: whether there is an objection is told with words."""
+        rows, facts = self.rows, self._facts
+        value, time, key = rows["value"], rows["time"], rows["key"]
+        usual: Mask = (facts["low"] <= value) & (value <= facts["high"])
+        usual &= (oldest <= time) & (time <= latest)
+        usual &= (key > KEY_MIN) & (key < KEY_MAX)
+        usual &= (rows["quality"] != BAD) & ~facts["asked"]
+        sizes = [reading.size for reading in self._readings]
+        if sizes.count(None) < len(sizes):
+            usual &= [size is None for size in sizes]
+        new = [one for one, number in self._contexts.items() if number is None]
+        if long := {one for one in new if not short(self._sets[one])}:
+            usual &= [id(tags) not in long for tags in self._tags]
+        return ~usual
+
+    def _objection(self, i: int, oldest: int, latest: int) -> str | None:
+        return objection(self._entries[self._which[i]], self._readings[i], oldest, latest)
+
+    def _context(self, i: int, catalog: Catalog) -> int:
+        tags = self._tags[i]
+        number = self._contexts.get(id(tags), 0)
+        if number is None:
+            number = self._contexts[id(tags)] = catalog.context_for(tags)
+        return number
 
 
-def _admit(
-    number: int, delivery: Delivery, catalog: Catalog, source: SourceTraits, drafts: Drafts
-) -> list[tuple[int, str]]:
-    """Draft the rows of one delivery; returns the items that cannot be one, with the reasons."""
-    refused: list[tuple[int, str]] = []
-    received, by = delivery.received_at, source.id
-    latest, oldest = received + AHEAD + max(0, source.skew), received - source.max_age
-    find, stream_for, context_for = catalog.find, catalog.stream_for, catalog.context_for
-    add_row, add_stamp = drafts.rows.append, drafts.stamps.append
-    add_decimals = drafts.decimals.append
-    for item, reading in enumerate(delivery.readings):
-        entry, time, tags, reason = find(reading.characteristic), reading.time, reading.tags, None
-        if (  # this is cheap; whether it is an objection is told with words
-            entry is None
-            or not entry.plausible[0] <= reading.value <= entry.plausible[1]
-            or reading.size is not None
-            or reading.quality == "bad"
-            or entry.attribute
-            or not oldest <= time <= latest
-            or not KEY_MIN <= reading.key <= KEY_MAX
-            or (tags is not None and not _short(tags))
-        ):
-            reason = _objection(entry, reading, oldest, latest)
-        if entry is None or reason is not None:
-            refused.append((item, reason or ""))
-            continue
-        if (stream := entry.sole_stream) is None:
-            stream = stream_for(entry, tags or {})
-            if stream is None:
-                refused.append((item, _crowded(entry)))
-                continue
-        name, flags = reading.subgroup, HISTORICAL if reading.historical else 0
-        add_row((
-            stream, time, reading.key, reading.value,
-            math.nan if reading.size is None else reading.size,
-            QUALITY[reading.quality], PURPOSE[reading.purpose], 0,
-            flags if name is None else flags | NAMED,
-            NO_SUBGROUP if name is None else name,
-            context_for(tags) if tags else 0, by, received, 0,
-        ))  # fmt: skip
-        add_decimals(entry.decimals)
-        cut = stamp_of(entry.cut_tags, tags) if entry.cut_tags else 0
-        key = stamp_of(entry.key_tags, tags) if entry.key_tags else 0
-        add_stamp((cut, key, number, item))
-    return refused
+def _rows(readings: list[Reading]) -> NDArray[np.void]:
+    """What readings say by themselves."""
+    rows = np.zeros(len(readings), READING)
+    rows["time"] = _integers([one.time for one in readings])
+    rows["key"] = _integers([one.key for one in readings])
+    rows["value"] = [one.value for one in readings]
+    rows["size"] = [math.nan if one.size is None else one.size for one in readings]
+    rows["quality"] = _coded([one.quality for one in readings], QUALITY)
+    rows["purpose"] = _coded([one.purpose for one in readings], PURPOSE)
+    rows["flags"] = [HISTORICAL if one.historical else 0 for one in readings]
+    names = [one.subgroup for one in readings]
+    rows["subgroup"] = NO_SUBGROUP
+    if names.count(None) < len(names):
+        rows["subgroup"] = [NO_SUBGROUP if name is None else name for name in names]
+        rows["flags"] |= [0 if name is None else NAMED for name in names]
+    return rows
 
 
-def conflict_of(row: np.void, catalog: Catalog) -> str:
-    """Why a second, different reading of the same identity is not stored."""
-    name = catalog.streams[int(row["stream"])].name
-    return (
-        f"{name}: another value with the same time and key is stored already; "
-        "let the source send a key of its own for each reading"
-    )
+def _coded(words: Sequence[str], codes: Mapping[str, int]) -> list[int] | int:
+    """The numbers of words; one for all where they are the same, as mostly."""
+    if words and words.count(words[0]) == len(words):
+        return codes[words[0]]
+    return [codes[word] for word in words]
 
 
-def _objection(
-    entry: Characteristic | None, reading: Reading, oldest: int, latest: int
-) -> str | None:
+def _integers(column: list[int]) -> Integers:
+    """Whole numbers; what does not fit in 64 bits becomes the nearest that does."""
+    try:
+        return np.array(column, np.int64)
+    except OverflowError:
+        return np.array([min(max(one, KEY_MIN), KEY_MAX) for one in column], np.int64)
+
+
+def _facts(entry: Characteristic | None) -> tuple[float, ...]:
     if entry is None:
-        return (
-            f"unknown characteristic {reading.characteristic[:100]!r}: add it to the plant file, "
-            "or its name to the aliases of the one it is"
-        )
-    if reading.tags is not None and not _short(reading.tags):
-        return f"{entry.name}: more than {TAGS} tags, or one longer than {TAG_LENGTH} characters"
-    if not KEY_MIN <= reading.key <= KEY_MAX:
-        return f"{entry.name}: the key {reading.key} does not fit in 64 bits"
-    if reading.time > latest:
-        return f"{entry.name}: its time lies in the future; check the clock of the source"
-    if reading.time < EARLIEST:
-        return f"{entry.name}: its time lies before the year 1900; check the clock of the source"
-    if reading.time < oldest and not reading.historical:
-        return (
-            f"{entry.name}: older than the source's max_age; "
-            "check its clock, or mark the reading historical"
-        )
-    if reading.quality == "bad":
-        return None
-    if not math.isfinite(reading.value):
-        return f"{entry.name}: the value is {reading.value}, yet its quality is {reading.quality}"
-    if abs(reading.value) > LARGEST:
-        return (
-            f"{entry.name}: {reading.value:.10g} is beyond {LARGEST:g}, where numbers get too coarse "
-            "to be judged; check the source, or measure in a larger unit"
-        )
-    low, high = entry.plausible
-    if not low <= reading.value <= high:
-        return (
-            f"{entry.name}: {reading.value:.10g} is not plausible (from {low:.10g} to {high:.10g})"
-        )
-    if entry.attribute:
-        return _count_objection(entry, reading)
-    if reading.size is None or 0 < reading.size <= LARGEST:
-        return None
-    return f"{entry.name}: the size {reading.size:.10g} is none; leave it out, or send what it was"
-
-
-def _crowded(entry: Characteristic) -> str:
-    return f"{entry.name}: too many streams; check the tags {', '.join(entry.stream_tags)}"
-
-
-def _short(tags: Mapping[str, str]) -> bool:
-    texts = [*tags, *tags.values()]
-    return len(tags) <= TAGS and (
-        len("".join(texts)) <= TAG_LENGTH or max(map(len, texts)) <= TAG_LENGTH
+        return NO_FACTS
+    return (
+        *entry.plausible,
+        entry.decimals,
+        entry.sole_stream or 0,
+        entry.attribute,
+        bool(entry.cut_tags or entry.key_tags),
     )
-
-
-def _count_objection(entry: Characteristic, reading: Reading) -> str | None:
-    size = 1.0 if reading.size is None else reading.size
-    if not (1 <= size <= LARGEST and size == int(size)):
-        return f"{entry.name}: the size {size:.10g} is not a whole number of parts"
-    if reading.value < 0 or reading.value != int(reading.value):
-        return f"{entry.name}: {reading.value:.10g} is not a count"
-    if reading.value > size:
-        return f"{entry.name}: {reading.value:.10g} defective parts among {size:.10g} inspected"
-    return None
 
 
 def _round(rows: NDArray[np.void], decimals: NDArray[np.int64]) -> None:

@@ -208,6 +208,10 @@ class Catalog:
 
     # tag sets
 
+    def known_context(self, tags: Mapping[str, str]) -> int | None:
+        """The number of a tag set that was stored before."""
+        return self._contexts.get(tuple(sorted(tags.items())))
+
     def context_for(self, tags: Mapping[str, str] | None) -> int:
         """The number of a tag set, made when it is new; 0 for none."""
         if not tags:

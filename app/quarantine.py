@@ -7,9 +7,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from app.admission import Admitted, SourceTraits, conflict_of
+from app.admission import Admitted, SourceTraits
 from app.arrivals import Sorted
 from app.catalog import Catalog
+from app.objection import conflict_of
 from app.store.batch import Batch, GapRow, Quarantined
 from collectors.reading import Delivery, Gap, Reading
 

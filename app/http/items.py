@@ -7,10 +7,10 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from collectors.key import KEY_TAG, RESERVED_TAGS, SUBGROUP_TAG, name_of, numbered
 from collectors.reading import KEY_MAX, KEY_MIN, Purpose, Quality, Reading, Reject
@@ -20,6 +20,7 @@ ITEMS = 100_000
 """The most readings of one request."""
 SHAPE = 'write {"readings": [{"characteristic": ..., "value": ...}, ...]}'
 PAYLOAD = 8 * 1024
+MICROSECOND = dt.timedelta(microseconds=1)
 
 Format: TypeAlias = Literal["json", "ndjson", "csv"]
 Scalar: TypeAlias = str | int | float | bool | None
@@ -49,17 +50,20 @@ class Item(Struct, forbid_unknown_fields=True):
     historical: bool = False
 
 
-class _Plain(Struct, forbid_unknown_fields=True):
-    """The usual item, decoded by the library alone."""
+Number: TypeAlias = Annotated[int, Meta(ge=KEY_MIN + 1, le=KEY_MAX)]
+
+
+class _Plain(Struct, forbid_unknown_fields=True, gc=False):
+    """The usual item, decoded and checked by the library alone, but for its texts."""
 
     characteristic: str
     value: float
-    time: dt.datetime
-    key: int | None = None
+    time: Annotated[dt.datetime, Meta(tz=True)]
+    key: Number | None = None
     size: float | None = None
     quality: Quality = "good"
     purpose: Purpose = "production"
-    subgroup: int | None = None
+    subgroup: Number | None = None
     tags: dict[str, str] | None = None
     historical: bool = False
 
@@ -144,21 +148,23 @@ def _all_usual(body: bytes, name_for: Callable[[str], str]) -> Parsed | None:
     if any(name != _storable(name) for name in {item.characteristic for item in items}):
         return None
     readings: list[Reading] = []
-    places: dict[tuple[str, dt.datetime], int] = {}
+    places: dict[tuple[str, int], int] = {}
+    moment, time = EPOCH, 0
     for item in items:
+        if item.time != moment:  # the characteristics of a part mostly share its time
+            moment, time = item.time, (item.time - EPOCH) // MICROSECOND
         key = item.key
         if key is None:
-            place = (name_for(item.characteristic), item.time)
+            place = (name_for(item.characteristic), time)
             key = places.get(place, 0)
             places[place] = key + 1
-        if not KEY_MIN < key <= KEY_MAX or not _right(item):
+        if item.tags and not _storable_tags(item.tags):
             return None
-        since = item.time - EPOCH
         readings.append(
             Reading(
                 item.characteristic,
                 item.value,
-                (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds,
+                time,
                 key,
                 item.size,
                 item.quality,
@@ -171,14 +177,10 @@ def _all_usual(body: bytes, name_for: Callable[[str], str]) -> Parsed | None:
     return Parsed(readings, list(range(len(readings))), [], len(items))
 
 
-def _right(item: _Plain) -> bool:
-    if item.value - item.value != 0.0 or item.time.tzinfo is None:
-        return False
-    if item.subgroup is not None and not KEY_MIN < item.subgroup <= KEY_MAX:
-        return False
-    return item.tags is None or all(
+def _storable_tags(tags: dict[str, str]) -> bool:
+    return all(
         name not in RESERVED_TAGS and name == _storable(name) and value == _storable(value)
-        for name, value in item.tags.items()
+        for name, value in tags.items()
     )
 
 

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from app.admission import NAME_KEPT, PAYLOAD_KEPT, TAG_LENGTH, TAGS, SourceTraits, admit
+from app.admission import NAME_KEPT, PAYLOAD_KEPT, SourceTraits, admit
 from app.catalog import STREAMS_PER_CHARACTERISTIC, Catalog
 from app.characteristic import CharacteristicConfig
+from app.objection import TAG_LENGTH, TAGS
 from app.store.batch import Stream
 from collectors.reading import Delivery, Reading, Reject
 from tests.app.line import NOW, SECOND
@@ -25,12 +27,16 @@ CONFIGS = [
 ]
 
 
-@pytest.fixture
-def catalog() -> Catalog:
+def stocked() -> Catalog:
     made = Catalog()
     for number, config in enumerate(CONFIGS, 1):
         made.put_characteristic(number, config)
     return made
+
+
+@pytest.fixture
+def catalog() -> Catalog:
+    return stocked()
 
 
 def admitted(catalog, *readings, skew=0, **more):
@@ -194,3 +200,47 @@ def test_a_stream_that_was_never_stored_is_forgotten(catalog) -> None:
     assert found.rows["stream"].tolist() == [2, 3]
     assert found.rows["context"].tolist() == [0, 2]
     assert [context.tags for context in catalog.unsaved_contexts.values()] == [tags[1]]
+
+
+TAG_SETS = [None, {}, {"cavity": "1"}, {"cavity": "2", "lot": "a"}, {"lot": "x" * (TAG_LENGTH + 1)}]
+readings = st.builds(
+    Reading,
+    characteristic=st.sampled_from(["force", "Kraft", "leaks", "bore", "unknown"]),
+    value=st.sampled_from([0.0, 1.0, 25.019999, -3.0, 1e9, 1e308, math.nan, math.inf]),
+    time=st.sampled_from([NOW, NOW - SECOND, NOW + 61 * SECOND, NOW - 8 * DAY, -(2**70)]),
+    key=st.sampled_from([0, 7, -(2**63), 2**63 - 1, 2**63]),
+    size=st.sampled_from([None, None, 0.0, 50.0, 2.5, math.nan]),
+    quality=st.sampled_from(["good", "good", "uncertain", "bad"]),
+    purpose=st.sampled_from(["production", "production", "setup"]),
+    subgroup=st.sampled_from([None, None, 0, 77]),
+    tags=st.sampled_from(TAG_SETS),
+    historical=st.booleans(),
+)
+
+
+@given(st.lists(st.lists(readings, max_size=4), min_size=1, max_size=4))
+def test_readings_are_admitted_together_as_one_by_one(batch) -> None:
+    together, alone = stocked(), stocked()
+    traits = {"gauge": SourceTraits(7), "other": SourceTraits(8, max_age=SECOND)}
+    deliveries = [
+        Delivery(("gauge", "other")[i % 2], NOW + i, found, [Reject("garbage", b"%d" % i)])
+        for i, found in enumerate(batch)
+    ]
+    found = admit(deliveries, together, traits)
+    rows, places, quarantined, rejected = [], [], [], []
+    for number, delivery in enumerate(deliveries):
+        quarantined += admit([replace(delivery, readings=[])], alone, traits).quarantined
+        reasons = []
+        for item, one in enumerate(delivery.readings):
+            only = admit([replace(delivery, readings=[one], rejects=[])], alone, traits)
+            rows += [(*row.tolist(), *stamps) for row, *stamps in zip(*only[:3], strict=True)]
+            places += [(number, item)] * len(only.rows)
+            quarantined += only.quarantined
+            reasons += [(item, reason) for _, reason in only.rejected[0]]
+        rejected.append(reasons)
+    several = [(*row.tolist(), *stamps) for row, *stamps in zip(*found[:3], strict=True)]
+    assert repr(several) == repr(rows)  # nan is what it is
+    assert list(zip(found.delivery.tolist(), found.item.tolist(), strict=True)) == places
+    assert (found.quarantined, found.rejected) == (quarantined, rejected)
+    assert together.unsaved_streams == alone.unsaved_streams
+    assert together.unsaved_contexts == alone.unsaved_contexts
