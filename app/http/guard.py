@@ -145,6 +145,7 @@ PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Andon: sign in</title>
+<link rel="icon" href="data:,">
 <link rel="stylesheet" href="/login.css">
 <main>
 <h1>Andon</h1>

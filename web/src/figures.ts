@@ -16,14 +16,21 @@ export function unitOf(facts: Facts): string {
   return isShare(facts) ? '%' : facts.unit
 }
 
-export function figure(facts: Facts, kind: Figure, value: number, style: Style): string {
+/** What is smaller than the last bits of the numbers it was computed from (about `scale`) is nothing. */
+export function figure(facts: Facts, kind: Figure, value: number, style: Style, scale = value): string {
+  if (Math.abs(value) < 1e-12 * Math.abs(scale)) value = 0
   if (isShare(facts)) return number(100 * value, 2, style)
   return number(value, facts.decimals === null ? null : facts.decimals + finer(facts, kind, value), style)
 }
 
-/** The same with its unit. */
-export function withUnit(facts: Facts, kind: Figure, value: number, style: Style): string {
-  return `${figure(facts, kind, value, style)} ${unitOf(facts)}`.trim()
+/** A figure with its unit. */
+export function withUnit(facts: Facts, kind: Figure, value: number, style: Style, scale = value): string {
+  return `${figure(facts, kind, value, style, scale)} ${unitOf(facts)}`.trim()
+}
+
+/** How large the numbers are that limits were computed from. */
+export function scaleOf({ lcl, ucl }: { lcl: number | null; ucl: number | null }): number {
+  return Math.max(Math.abs(lcl ?? 0), Math.abs(ucl ?? 0))
 }
 
 function finer(facts: Facts, kind: Figure, value: number): number {

@@ -74,4 +74,24 @@ describe('a series', () => {
     series.update(change('corrected', 6, 0.1, 1, 52))
     expect(shown(series)).toEqual([2, 2.5, 3])
   })
+
+  it('keeps the places of points that a new snapshot repeats', () => {
+    const before = Series.of(snap(6), 6)
+    const all = snap(9)
+    const { x, ts, y, d, n, v, f, g } = all
+    const later = { x, ts, y, d, n, v, f, g }
+    const newest = Object.entries(later).map(([name, column]) => [name, column.slice(3)])
+    const healed = Series.of({ ...all, ...Object.fromEntries(newest) } as Snap, 6, before)
+    expect(healed.first).toBe(3)
+    expect(shown(healed)).toEqual([4, 5, 6, 7, 8, 9])
+    expect(Series.of(snap(9), 20, before).first).toBe(0)
+    const longer = Series.of(snap(6), 20, healed)
+    expect(longer.first + 5).toBe(healed.first + 2) // where 6 was, 6 is
+  })
+
+  it('goes on behind the last place when nothing is repeated', () => {
+    const away = snap(9)
+    away.ts = away.ts.map((ts) => ts + 100)
+    expect(Series.of(away, 20, Series.of(snap(6), 6)).first).toBe(6)
+  })
 })

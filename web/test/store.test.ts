@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { Alarm, Characteristic, Message, Row } from '../src/live/protocol'
-import { Store } from '../src/live/store'
+import { owesCause, Store } from '../src/live/store'
 
 const characteristic = (id: string, tags: Record<string, string>[] = [{}]): Characteristic => ({
   id, name: id.toUpperCase(), unit: 'mm', decimals: 2, station: 'line-1/op-1', part: '', class: 'standard',
@@ -119,5 +119,46 @@ describe('the store', () => {
     store.take(snap(5, { '1': { state: 'active' }, '2': { state: 'proposed' } }))
     store.take({ t: 'lim', c: 'a', limits_version: 1, versions: { '1': { state: 'active' } } as never })
     expect(Object.keys(store.streams.get('a')!.versions)).toEqual(['1'])
+  })
+
+  it('tells how old the values are until fresh ones are there', () => {
+    store.take({ t: 'ready', now: 5000 })
+    at = 4000
+    store.lost()
+    at = 6000
+    store.take({ ...welcome(), now: 11_000 } as Message)
+    expect(store.freshUntil()).toBe(5000)
+    expect(store.oldFor()).toBe(6000)
+    store.take({ t: 'ready', now: 12_000 })
+    expect(store.freshUntil()).toBe(12_000)
+    expect(store.oldFor()).toBe(0)
+  })
+
+  it('shows what is new or true before what waits for its cause', () => {
+    const worst = () => store.worstOf.value.get('a')!.id
+    store.putAlarm(alarm(1, { state: 'latched', active: false, priority: 1 }))
+    expect(worst()).toBe(1)
+    store.putAlarm(alarm(2, { state: 'ack', priority: 3 }))
+    expect(worst()).toBe(2)
+    store.putAlarm(alarm(3, { state: 'rtn_unack', active: false, priority: 3 }))
+    expect(worst()).toBe(3)
+    store.putAlarm(alarm(4, { state: 'ack', priority: 2 }))
+    expect(worst()).toBe(4)
+  })
+
+  it('keeps a snoozed alarm apart', () => {
+    store.putAlarm(alarm(1, { state: 'shelved', shelved_until: 9000 }))
+    expect(store.worstOf.value.get('a')).toBeUndefined()
+    expect(store.snoozedOf.value.get('a')!.id).toBe(1)
+    store.putAlarm(alarm(2, { state: 'shelved', shelved_until: 4000 }))
+    expect(store.snoozedOf.value.get('a')!.id).toBe(2)
+    store.putAlarm(alarm(2, { version: 2, state: 'ack' }))
+    expect(store.worstOf.value.get('a')!.id).toBe(2)
+  })
+
+  it('asks for cause and action', () => {
+    expect(owesCause(alarm(1))).toBe(false)
+    expect(owesCause(alarm(1, { needs_cause: true, cause: 'Tool wear' }))).toBe(true)
+    expect(owesCause(alarm(1, { needs_cause: true, cause: 'Tool wear', action: 'Tool changed' }))).toBe(false)
   })
 })

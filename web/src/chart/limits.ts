@@ -1,6 +1,6 @@
 // What stands behind the points of the detail chart: zones, limits by version, phases, labels.
 import uPlot from 'uplot'
-import { figure, unitOf, type Figure } from '../figures'
+import { figure, scaleOf, unitOf, type Figure } from '../figures'
 import type { Style } from '../format'
 import type { Line, Spec, Version } from '../live/protocol'
 import type { Series } from '../live/series'
@@ -96,8 +96,9 @@ export function drawLimits(plot: uPlot, scene: Scene, style: Style): void {
 function drawLine(plot: uPlot, scene: Scene, name: LimitName, line: Step[]): void {
   const { series, stream } = scene
   const trial = stream.versions[series.v[line[0]!.start]!]?.state === 'trial'
+  const lowest = plot.bbox.top + plot.bbox.height - uPlot.pxRatio // a line on the axis is not cut in half
   const points = line.flatMap(({ start, end, value }): [number, number][] => {
-    const y = plot.valToPos(value, 'y', true)
+    const y = Math.min(lowest, plot.valToPos(value, 'y', true))
     return [
       [plot.valToPos(series.first + start - 0.5, 'x', true), y],
       [plot.valToPos(series.first + end - 0.5, 'x', true), y],
@@ -147,7 +148,7 @@ function limitLabels(scene: Scene, last: Run, labels: Label[], style: Style): vo
   const kind: Figure = scene.kind === 'location' ? 'limit' : 'spreadLimit'
   const unit = unitOf(facts) === '%' ? ' %' : ''
   const add = (value: number, name: string) =>
-    labels.push({ value, name, text: figure(facts, kind, value, style) + unit, color: COLOR.ink })
+    labels.push({ value, name, text: figure(facts, kind, value, style, scaleOf(last.line)) + unit, color: COLOR.ink })
   const { cl, lcl, ucl } = last.line
   if (ucl !== null) add(ucl, `UCL${suffix}`)
   add(cl, 'CL')
@@ -160,11 +161,12 @@ function limitLabels(scene: Scene, last: Run, labels: Label[], style: Style): vo
 function drawOthers(plot: uPlot, scene: Scene, labels: Label[], style: Style): void {
   const { ctx, bbox } = plot
   const facts = scene.stream.characteristic
+  const scale = Math.max(...scene.runs.map(({ line }) => scaleOf(line)))
   const across = (value: number | null | undefined, kind: Figure, dash: number[], name: string, color: string, width: number) => {
     if (value === null || value === undefined) return
     const y = plot.valToPos(value, 'y', true)
     stroke(ctx, [[bbox.left, y], [bbox.left + bbox.width, y]], dash, width, color) // prettier-ignore
-    labels.push({ value, name, text: figure(facts, kind, value, style), color })
+    labels.push({ value, name, text: figure(facts, kind, value, style, scale), color })
   }
   across(scene.spec?.upper, 'bound', [1.5, 3], 'USL', COLOR.spec, 2)
   across(scene.spec?.lower, 'bound', [1.5, 3], 'LSL', COLOR.spec, 2)

@@ -103,7 +103,7 @@ function Charts({ stream }: { stream: Stream }) {
 
   return (
     <main class="detail">
-      <section class="charts" aria-label="Control charts" onKeyDown={onKey}>
+      <section class={`charts${store.connection.value === 'stale' ? ' old' : ''}`} aria-label="Control charts" onKeyDown={onKey}>
         <div class="heading">
           <div>
             <h1>{stream.label}</h1>

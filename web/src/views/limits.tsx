@@ -2,7 +2,7 @@
 import { useComputed, useSignal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
 import { api, newKey, Refused, type VersionRow } from '../api'
-import { figure, isShare } from '../figures'
+import { figure, isShare, scaleOf } from '../figures'
 import { time } from '../format'
 import { parseTyped } from '../number'
 import { store } from '../screen'
@@ -42,8 +42,11 @@ export function Limits({ name }: { name: string }) {
   const facts = characteristic.value
   const style = store.site.value
   const share = isShare(facts)
-  const show = (value: number | null | undefined) =>
-    value === null || value === undefined ? '–' : figure(facts, 'limit', value, style)
+  const show = (row: VersionRow, name: 'lcl' | 'center' | 'ucl') => {
+    const value = row.location?.[name] ?? null
+    if (share && row.location && name !== 'center') return 'by n'
+    return value === null ? '–' : figure(facts, 'limit', value, style, scaleOf(row.location!))
+  }
   return (
     <main class="wide">
       <div class="heading">
@@ -81,9 +84,9 @@ export function Limits({ name }: { name: string }) {
                     v{row.number} {row.stream && row.stream !== facts.id ? <span class="quiet">{row.stream}</span> : ''}
                   </td>
                   <td>{row.state === 'proposed' ? <strong>PROPOSED</strong> : row.state}</td>
-                  <td class="num">{share && row.location ? 'by n' : show(row.location?.lcl)}</td>
-                  <td class="num">{show(row.location?.center)}{share && row.location && ' %'}</td>
-                  <td class="num">{share && row.location ? 'by n' : show(row.location?.ucl)}</td>
+                  <td class="num">{show(row, 'lcl')}</td>
+                  <td class="num">{show(row, 'center')}{share && row.location && ' %'}</td>
+                  <td class="num">{show(row, 'ucl')}</td>
                   <td>{[row.limits?.method, row.reason].filter(Boolean).join(' · ')}</td>
                   <td>{[row.author, row.approved_by && `approved by ${row.approved_by}`].filter(Boolean).join(', ')}</td>
                   <td>{validFrom(row)}</td>

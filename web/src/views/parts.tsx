@@ -8,6 +8,7 @@ import type { Stream } from '../live/store'
 import { badge, setBadge, socket, store } from '../screen'
 
 export const WORD = ['', 'SPEC', 'OOC', 'RUN', 'NO DATA'] as const
+const SEEN_WORD: Partial<Record<Alarm['state'], string>> = { ack: 'ACK', latched: 'CAUSE?', shelved: 'SNOOZED' }
 const MEANING = ['', 'outside specification', 'outside control limits', 'run rule', 'no data'] as const
 
 /** Square, diamond, disc: the shape says what the colour says; hollow: seen, still true. */
@@ -48,10 +49,9 @@ export function stateWords(alarm: Alarm, now: number): string {
 }
 
 export function AlarmBadge({ alarm, arrow = '' }: { alarm: Alarm; arrow?: string }) {
-  if (alarm.state === 'shelved') return <SnoozedBadge alarm={alarm} />
-  const seen = alarm.state === 'ack' || alarm.state === 'latched'
+  const seen = ['ack', 'latched', 'shelved'].includes(alarm.state)
   const back = alarm.priority === 4 && !alarm.active
-  const word = alarm.state === 'ack' ? 'ACK' : alarm.state === 'latched' ? 'CAUSE?' : back ? 'DATA BACK' : WORD[alarm.priority]
+  const word = SEEN_WORD[alarm.state] ?? (back ? 'DATA BACK' : WORD[alarm.priority])
   const title = `${MEANING[alarm.priority]}: ${stateWords(alarm, store.now())}`
   return (
     <span class={`badge p${alarm.priority}${seen ? ' seen' : ''}`} title={title}>

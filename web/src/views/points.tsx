@@ -1,6 +1,6 @@
 // Points in words and figures: the one that is picked, all as a table, and what a chart shows.
 import { lineAt, type Kind } from '../chart/lines'
-import { figure, unitOf, withUnit, type Figure } from '../figures'
+import { figure, scaleOf, unitOf, withUnit } from '../figures'
 import { time } from '../format'
 import { CUT, EXCLUDED, LATE, PARTIAL, RETROSPECTIVE, TRIAL, UNJUDGED } from '../live/protocol'
 import type { Stream } from '../live/store'
@@ -18,10 +18,10 @@ export function describe(stream: Stream, kind: Kind): string {
   const line = lineAt(series, i, stream.versions, kind)
   const value = kind === 'location' ? series.y[i]! : series.d[i]!
   const facts = stream.characteristic
-  const [point, limit]: Figure[] = kind === 'location' ? ['value', 'limit'] : ['spread', 'spreadLimit']
+  const [point, limit] = kind === 'location' ? (['value', 'limit'] as const) : (['spread', 'spreadLimit'] as const)
   const parts = [`${series.length} points`]
-  if (!Number.isNaN(value)) parts.push(`last ${withUnit(facts, point!, value, style)}`)
-  if (line) parts.push(`center ${withUnit(facts, limit!, line.cl, style)}`)
+  if (!Number.isNaN(value)) parts.push(`last ${withUnit(facts, point, value, style, series.y[i]!)}`)
+  if (line) parts.push(`center ${withUnit(facts, limit, line.cl, style, scaleOf(line))}`)
   const bad = decode(series.f[i]!).filter((one) => one.chart === kind)
   parts.push(bad.length ? bad.map(inWords).join(', ') : 'no signal')
   return parts.join(', ') + '.'
@@ -58,7 +58,7 @@ export function Readout({ stream, place }: { stream: Stream; place: number | nul
       <strong>{withUnit(facts, 'value', series.y[i]!, style)}</strong>
       <span>{time(series.ts[i]!, style, store.now())}</span>
       {series.n[i]! > 1 && <span>n {series.n[i]}</span>}
-      {!Number.isNaN(series.d[i]!) && <span>spread {withUnit(facts, 'spread', series.d[i]!, style)}</span>}
+      {!Number.isNaN(series.d[i]!) && <span>spread {withUnit(facts, 'spread', series.d[i]!, style, series.y[i]!)}</span>}
       <span>limits v{series.v[i]}</span>
       <span>{words.length ? words.join(', ') : 'in control'}</span>
     </p>
@@ -92,7 +92,7 @@ export function Table({ stream }: { stream: Stream }) {
               <tr key={`${series!.ts[i]}/${series!.x[i]}`}>
                 <td>{time(series!.ts[i]!, style, store.now())}</td>
                 <td class="num">{figure(facts, 'value', series!.y[i]!, style)}</td>
-                <td class="num">{Number.isNaN(series!.d[i]!) ? '' : figure(facts, 'spread', series!.d[i]!, style)}</td>
+                <td class="num">{Number.isNaN(series!.d[i]!) ? '' : figure(facts, 'spread', series!.d[i]!, style, series!.y[i]!)}</td>
                 <td class="num">{series!.n[i]}</td>
                 <td>v{series!.v[i]}</td>
                 <td>

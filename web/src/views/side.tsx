@@ -1,7 +1,7 @@
 // Beside the charts: the last value, its alarms, the limits in force and those before.
 import { useComputed } from '@preact/signals'
 import { limitsFor } from '../chart/lines'
-import { figure, isShare, unitOf } from '../figures'
+import { figure, isShare, scaleOf, unitOf } from '../figures'
 import { day, type Style } from '../format'
 import type { Characteristic, Spec, Version } from '../live/protocol'
 import type { Stream } from '../live/store'
@@ -89,7 +89,7 @@ function Versions({ stream }: { stream: Stream }) {
   // The limits of a proportion vary with n: these are the newest point's.
   const n = isShare(facts) && series && series.length ? series.n[series.length - 1]! : null
   const line = current ? (n === null ? current.x : limitsFor(current, n)) : null
-  const show = (value: number | null) => (value === null ? 'none' : figure(facts, 'limit', value, style))
+  const show = (value: number | null) => (value === null ? 'none' : figure(facts, 'limit', value, style, line ? scaleOf(line) : value))
   const unit = isShare(facts) ? ' %' : ''
   return (
     <div class="panel">
