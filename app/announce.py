@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 import msgspec
 import structlog
 
+from app.alarm_step import SYSTEM
 from app.announcement import iso
 from app.channel import Announce, Channel, ChannelStatus, Rejected, Undelivered
 from app.deliveries import Deliveries, DeliveryMark, Nowhere, Waiting
@@ -192,8 +193,8 @@ class Announcer:
         """Send a test message on one channel or on all, once, and say how each fared."""
         at = self._clock()
         text = "This is a test: announcements from here arrive."
-        payload = {"id": 0, "change": "test", "page": False, "at": iso(at), "text": text}
-        row = Outbox(0, None, at, {**payload, "alarm": None})
+        payload = {"id": 0, "change": "test", "page": False, "at": iso(at), "who": SYSTEM}
+        row = Outbox(0, None, at, {**payload, "text": text, "alarm": None})
         chosen = [r for name, r in self._routes.items() if channel in {None, name}]
         return await asyncio.gather(*(_tested(route, row) for route in chosen))
 
@@ -358,5 +359,5 @@ async def _tested(route: Route, row: Outbox) -> Tested:
     try:
         said = await route.channel.send(row)
     except Undelivered as error:
-        return Tested(route.config.id, ok=False, detail=f"Not delivered: {error}.")
+        return Tested(route.config.id, ok=False, detail=f"Not delivered: {str(error).rstrip('.')}.")
     return Tested(route.config.id, ok=True, detail=f"Delivered: {said}.")

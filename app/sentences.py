@@ -293,7 +293,7 @@ def source_lost(
     why = f": {error}" if error else ""
     waits = f"{counted(streams, 'chart')} {'waits' if streams == 1 else 'wait'} for it"
     return (
-        f"Source {name} is lost since {clock(since, zone, at, seconds=True)}{why}. "
+        f"Source {name} has been lost since {clock(since, zone, at, seconds=True)}{why}. "
         f"{waits[0].upper()}{waits[1:]}. Check its power, network and settings. [source]"
     )
 

@@ -1,7 +1,7 @@
 """What the clock alone brings about: silent gauges, lost sources, shelves that are over."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -92,8 +92,14 @@ class Watch:
             gauges.heard + sources.heard,
             self._covered(known),
             gauges.uncovered,
-            [*sources.ceased, *self._alarms.in_use_no_more(self._retired)],
+            [*self._gone(sources.ceased), *self._alarms.in_use_no_more(self._retired)],
         )
+
+    def _gone(self, missing: Sequence[int]) -> list[int]:
+        """Sources that are configured no more; one that is being restarted only does not run now."""
+        kept = {one["id"] for one in self._catalog.plant.get("sources", ())} if missing else set()
+        known = {-source.id for source in self._catalog.sources.values() if source.name in kept}
+        return [stream for stream in missing if stream not in known]
 
     def _covered(self, known: Mapping[int, Alarm | None]) -> list[tuple[int, str]]:
         """Silent gauges whose own source is known to be lost."""

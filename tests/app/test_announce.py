@@ -16,8 +16,9 @@ import pytest
 from pydantic import ValidationError
 
 from app.announce import Announce, Announcer, DeliveryMark, Waiting
+from app.announcement import announcement
 from app.channel import body
-from app.store.batch import Outbox
+from app.store.batch import Alarm, AlarmChange, Outbox
 from app.store.errors import StoreLost
 from app.webhook import signed
 
@@ -53,6 +54,8 @@ class Receiver:
                 self.got.append((headers, content))
                 self.news.notify_all()
             answer = self.answers.pop(0) if self.answers else "204 No Content"
+            if answer == "hang up":
+                return
             if answer is None:
                 await reader.read()  # until the client goes away
                 return
@@ -121,6 +124,13 @@ def row(number: int, alarm: int = 7, *, page: bool = True, at: int = NOW) -> Out
         "channels": ["hook", "line", "calls"],
     }
     return Outbox(number, alarm, at, payload)
+
+
+ALARM = Alarm(
+    id=7, stream=1, characteristic="bore", stream_name="bore", alarm_class="spec", state="unack",
+    priority=1, opened=NOW, last_time=NOW, last_key=0, count=1, rules=["spec"], sentence="Out.",
+    version=1, seq=1, active=True,
+)  # fmt: skip
 
 
 def hook(url: str, **more: Any) -> Announce:
@@ -330,7 +340,20 @@ async def test_the_test_message_says_what_happened(receiver):
     assert good.detail.startswith("Delivered: 200")
     assert not bad.ok
     assert "404" in bad.detail
-    assert json.loads(receiver.got[0][1])["change"] == "test"
+    tested = json.loads(receiver.got[0][1])
+    assert (tested["change"], tested["who"], tested["alarm"]) == ("test", "andon", None)
+    real = announcement(
+        1, AlarmChange(7, 1, NOW, "raised", "andon", ""), ALARM, page=True, channels=()
+    )
+    assert tested.keys() == {"plant", *real.payload} - {"channels"}
+
+
+async def test_a_receiver_that_hangs_up_is_told_in_one_sentence(receiver):
+    receiver.answers = ["hang up"]
+    (tested,) = await Announcer([hook(receiver.url)], clock).test("hook")
+    assert not tested.ok
+    assert tested.detail.endswith(".")
+    assert not tested.detail.endswith("..")
 
 
 # MQTT

@@ -126,7 +126,7 @@ def test_silence_says_since_when_and_how_often_one_is_due():
 
 def test_a_lost_source_says_why():
     said = source_lost("press-7", at(0), "refused", 12, BERLIN, at=NOW)
-    assert said.startswith("Source press-7 is lost since 09:00:00: refused. 12 charts wait")
+    assert said.startswith("Source press-7 has been lost since 09:00:00: refused. 12 charts wait")
 
 
 def test_the_date_is_given_when_it_is_not_today():
