@@ -62,6 +62,7 @@ TABLE = [
     ("fill-temperature", "Fill temperature", "°C", 1, "line-3/op-50", "Bottle", "i_mr", 1, 83.0, 0.6),
     ("cap-torque", "Cap torque", "Nm", 2, "line-3/op-60", "Bottle", "xbar_r", 3, 1.35, 0.05),
     ("seal-strength", "Seal strength", "N", 1, "line-3/op-60", "Pouch", "i_mr", 1, 31.0, 0.8),
+    ("batch-energy", "Batch energy", "kJ/kg", 3, "line-3/op-60", "Pouch", "i_mr", 1, 1234567.891, 0.5),
     ("oven-zone-3", "Oven zone 3", "°C", 1, "line-3/op-60", "Pouch", "i_mr", 1, 212.0, 0.7),
 ]  # fmt: skip
 PHASE = 110  # points under the first limits
@@ -401,6 +402,13 @@ def controls(feeder: Feeder) -> APIRouter:
     @api.post("/silence/{stream}")
     async def silence(stream: str) -> Row:
         feeder.silent.add(feeder.plant.named[stream])
+        return {}
+
+    @api.post("/correct/{stream}")
+    async def correct(stream: str) -> Row:
+        number = feeder.plant.named[stream]
+        row = feeder.plant.correct(number, 0, feeder.limits[stream].center)
+        feeder.live.publish(NONE, row, NONE, [])
         return {}
 
     @api.post("/propose/{name}")

@@ -15,7 +15,7 @@ from tests.browser.conftest import ROOT, FeederProcess, Watched
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 RED, AMBER = [168, 0, 28], [255, 176, 0]
-STREAMS = 25
+STREAMS = 26
 AXE = ROOT / "web/node_modules/axe-core/axe.min.js"
 
 
@@ -223,6 +223,72 @@ async def test_paused_stands_still_until_it_follows_again(screen: Watched) -> No
     await expect(page.locator(".readout strong")).to_have_text(re.compile(r"\d g$"))
     await page.keyboard.press("Escape")
     await expect(page.locator(".readout strong")).to_have_count(0)
+
+
+async def test_paused_stands_still_through_a_snapshot(
+    screen: Watched, feeder: FeederProcess
+) -> None:
+    """What is in sight is the same after the server had to send everything anew."""
+    screen.losing = True
+    page = await screen.open("/c/oven-zone-3")
+    await expect(page.locator(".span")).to_have_text("100 points")
+    await page.get_by_role("button", name="Following").click()
+    await page.locator(".pane.location").focus()
+    await page.keyboard.press("ArrowLeft")
+    readout = page.locator(".readout")
+    before = await readout.inner_text()
+    await page.context.set_offline(True)
+    await expect(page.locator(".banner")).to_be_visible()
+    for z in (0.1, -0.2, 0.3):
+        feeder.measure("oven-zone-3", z)
+    feeder.post("/feeder/correct/oven-zone-3")  # so that the missing points are not enough
+    await page.context.set_offline(False)
+    await expect(page.locator(".banner")).to_have_count(0)
+    await page.wait_for_timeout(300)
+    assert await readout.inner_text() == before
+    await expect(page.get_by_role("button", name="PAUSED")).to_be_visible()
+    await page.locator(".pane.location").focus()
+    await page.keyboard.press("ArrowRight")
+    assert await readout.inner_text() != before
+
+
+async def test_a_list_does_not_move_under_a_finger(screen: Watched, feeder: FeederProcess) -> None:
+    feeder.measure("fill-weight", 4.5)
+    page = await screen.open("/alarms", who="A. Roth", has_touch=True)
+    await page.get_by_role("button", name="New", exact=True).click()
+    rows = page.locator(".row")
+    mine = page.locator(".row", has_text="Fill weight")
+    await expect(mine).to_be_visible()
+    places = "all => all.map(one => [one.getBoundingClientRect().top, one.querySelector('strong').textContent])"
+    before = await rows.evaluate_all(places)
+    await mine.get_by_role("button", name="Seen").tap()
+    await expect(mine).to_contain_text("Seen · A. Roth")
+    feeder.measure("bore-depth", 6)
+    await expect(page.get_by_role("button", name="1 new")).to_be_visible()
+    assert await rows.evaluate_all(places) == before
+    await page.get_by_role("button", name="1 new").tap()
+    await expect(page.locator(".row", has_text="Bore depth")).to_be_visible()
+    await expect(mine).to_have_count(0)
+
+
+async def test_long_values_fit_their_tiles(screen: Watched) -> None:
+    for width, height in [(320, 900), (800, 1280), (1280, 800), (1920, 1080), (3840, 2160)]:
+        page = await screen.open("/", viewport={"width": width, "height": height})
+        await expect(page.locator(".tile .digits").first).to_have_text(re.compile(r"\d"))
+        cut = """() => [...document.querySelectorAll('.tile')].flatMap((tile) => {
+          const box = tile.getBoundingClientRect()
+          return [...tile.querySelectorAll('.digits, .unit, .tag, .badge')].filter((one) => {
+            const { left, right, top, bottom } = one.getBoundingClientRect()
+            return left < box.left || right > box.right || top < box.top || bottom > box.bottom
+          }).map((one) => one.textContent)
+        })"""
+        assert await page.evaluate(cut) == []
+        await page.context.close()
+
+
+async def test_an_address_that_nobody_can_read_is_answered(screen: Watched) -> None:
+    page = await screen.open("/c/%E0%A4%A")
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("No characteristic")
 
 
 async def test_the_picture_has_a_title(screen: Watched) -> None:
