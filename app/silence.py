@@ -49,7 +49,8 @@ class Found(NamedTuple):
 
     def __bool__(self) -> bool:
         """Whether there is anything to do."""
-        return any(map(len, self))
+        parts = (self.quiet, self.heard, self.covered, self.uncovered, self.ceased)
+        return any(len(part) for part in parts)
 
 
 class Lost(NamedTuple):
