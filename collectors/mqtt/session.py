@@ -174,9 +174,21 @@ async def _client(config: MqttConfig, protocol: Protocol) -> aiomqtt.Client:
 def _tls(config: MqttConfig) -> ssl.SSLContext:
     files = config.tls
     context = ssl.create_default_context(cafile=files.ca if files is not None else None)
+    context.sslsocket_class = _TlsSocket
     if files is not None and files.cert is not None:
         context.load_cert_chain(files.cert, files.key)
     return context
+
+
+class _TlsSocket(ssl.SSLSocket):
+    """Closes itself when its handshake fails: paho, which began it, keeps no hold of it then."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
 
 
 class _Socket:

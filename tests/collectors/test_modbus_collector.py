@@ -29,6 +29,7 @@ FORCE = {
     "trigger": {"address": 98},
     "tags": {"lot": {"address": 110, "type": "string(16)"}},
 }
+PATIENCE = "20s"  # nobody restarts the collector here: a machine under load is no lost device
 POLLED = {"characteristic": "heat", "table": "input", "address": 10, "type": "int16"}
 
 
@@ -83,6 +84,7 @@ def config(port: int, *registers: dict, **settings) -> ModbusConfig:
             "id": "plc",
             "url": f"tcp://127.0.0.1:{port}",
             "poll": "10ms",
+            "timeout": PATIENCE,
             "register": list(registers or [FORCE]),
             **settings,
         }
@@ -294,7 +296,7 @@ async def test_nan_is_quarantined_and_a_poll_says_it_once(pymodbus_plc, machine_
 
 async def test_a_silent_plc_is_lost_and_read_again(plc, machine_of) -> None:
     machine, intake = machine_of(plc), Intake()
-    collector = ModbusCollector(config(plc.port, FORCE, POLLED, timeout="200ms"), None, clock)
+    collector = ModbusCollector(config(plc.port, FORCE, POLLED, timeout="1s"), None, clock)
     task = asyncio.create_task(collector.run(intake, lambda: None))
     await until(lambda: intake.readings)
     plc.freeze()
@@ -319,7 +321,7 @@ async def test_a_restarted_plc(plc, machine_of) -> None:
     intake = Intake()
     machine = machine_of(plc)
     machine.write(98, [7])
-    collector = ModbusCollector(config(plc.port, timeout="300ms"), None, clock)
+    collector = ModbusCollector(config(plc.port), None, clock)
     task = asyncio.create_task(collector.run(intake, lambda: None))
     await until(lambda: intake.position)
     plc.kill()

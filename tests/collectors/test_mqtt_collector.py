@@ -1,5 +1,6 @@
 import asyncio
 import base64
+import gc
 import hashlib
 import socket
 import subprocess
@@ -170,6 +171,40 @@ async def test_the_window_holds_back_the_rest(mosquitto: Mosquitto, protocol: st
                 )
             )
     assert door.keys == list(range(60))
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+async def test_subscribing_while_the_session_sends_what_it_kept(
+    mosquitto: Mosquitto, protocol: str
+) -> None:
+    """The broker's answer stands behind messages, and those behind our acknowledgements."""
+    given = {"protocol": protocol, "inflight": 5}
+    before = Door()
+    async with collecting(config(mosquitto.port, **given), before):
+        await publish(mosquitto.port, 0)
+        await until(lambda: before.keys == [0])
+    await publish(mosquitto.port, *range(1, 200))
+    more = [
+        {"topic": topic, "value": "/v", "time": "/t", "time_format": "us", "key": "/k"}
+        for topic in ("plant/{characteristic}", "lab/{characteristic}")
+    ]
+    door = Door(durable=False)
+    wider = config(mosquitto.port, subscription=more, **given)
+    collector = MqttCollector(wider, before.position, now)
+    connected = asyncio.Event()
+    task = asyncio.create_task(collector.run(door, connected.set))
+    await until(lambda: door.keys)
+    while not (connected.is_set() and len(door.keys) >= 199):
+        assert not task.done(), task
+        door.make_durable()
+        await asyncio.sleep(0.005)
+    door.durable = True
+    door.make_durable()
+    await publish(mosquitto.port, 200, topic="lab/bore")
+    await until(lambda: 200 in door.keys)
+    task.cancel()
+    await asyncio.wait([task])
+    assert sorted(set(door.keys)) == list(range(1, 201))
 
 
 async def test_acknowledgements_keep_the_order_of_arrival(mosquitto: Mosquitto) -> None:
@@ -427,9 +462,6 @@ def _certificates(directory: Path) -> None:
         )  # fmt: skip
 
 
-# paho leaves the socket of a failed handshake to the garbage collector
-@pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_tls_with_certificates_on_both_sides(
     start_mosquitto: Callable[..., Mosquitto], tmp_path: Path
 ) -> None:
@@ -471,6 +503,25 @@ async def test_tls_with_certificates_on_both_sides(
     with pytest.raises((SourceLost, ConfigInvalid)):
         async with collecting(given(ca="ca.pem"), Door()):
             pass
+    gc.collect()  # a socket that was left open would be told here, as an error
+
+
+@pytest.mark.parametrize("what", ["hangs up", "talks nonsense", "is silent"])
+async def test_tls_with_somebody_who_has_none(what: str) -> None:
+    async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        if what == "talks nonsense":
+            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        if what == "is silent":
+            await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(other, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises((SourceLost, ConfigInvalid), match=f"127.0.0.1:{port}: "):
+            async with collecting(config(port, url=f"mqtts://127.0.0.1:{port}"), Door()):
+                pass
+    gc.collect()
 
 
 async def test_a_topic_that_may_not_be_read(nats_mqtt: Nats) -> None:
