@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from app.alarms import Alarms
 from app.arrivals import Identity, identity
 from app.catalog import Catalog
-from app.differences import one_without_noise
 from app.http.ports import Row, Verdict
 from app.http.times import iso
 from app.outcome import JudgedOutcome
+from app.ranges import one_without_noise
 from app.store.rows import NO_SUBGROUP, PointFlag, Purpose, Quality
 from collectors.reading import Delivery
 from rules.runs import decode

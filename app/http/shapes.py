@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.catalog import Catalog, Characteristic
-from app.differences import without_noise
 from app.http.times import iso, iso_column, some_iso
+from app.ranges import without_noise
 from app.store.batch import Alarm, AlarmChange, Stream, Version
 from app.store.rows import PointFlag, Purpose, Quality, ReadingFlag
 from rules.limits import Limits, Line, dispersion, location

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.differences import one_without_noise, without_noise
+from app.ranges import one_without_noise, without_noise
 
 
 def told(a: float, b: float) -> float:
