@@ -10,6 +10,14 @@ from collectors.source import format_duration, parse_duration
 
 ASIDE = "-check"  # the check's own client id: it must not push the service off its session
 KEPT = parse_duration("1m")
+MOSQUITTO = (
+    "persistence true",
+    "autosave_interval 5",
+    "max_queued_messages 1000000",
+    "max_queued_bytes 1073741824",
+    "max_inflight_messages 1000",
+)
+"""What Mosquitto has to be told; ``deploy/mosquitto.conf`` says it."""
 
 
 async def advise(config: MqttConfig) -> list[str]:
@@ -90,8 +98,7 @@ async def _broker(config: MqttConfig, protocol: Protocol) -> list[str]:
         found.append(f"{config.id}: the broker only offers QoS 0: messages can be lost on the way.")
     found.append(
         f"{config.id}: see to it that the broker queues enough for a stop of Andon and writes its "
-        "queue to disk at once (Mosquitto: max_queued_messages 0, persistence true, and "
-        "autosave_interval 1 with autosave_on_changes true); by default it keeps 1000 messages and "
-        "loses them in a crash."
+        f"queue to disk every few seconds (Mosquitto: {', '.join(MOSQUITTO)}); by default it keeps "
+        "1000 messages and loses them in a crash."
     )
     return found

@@ -7,8 +7,10 @@ from pydantic import ValidationError
 
 from collectors.kinds import KINDS
 from collectors.mqtt import config as config_module
+from collectors.mqtt.advice import MOSQUITTO
 from collectors.mqtt.config import MqttConfig
 
+ROOT = Path(__file__).parents[2]
 SAMPLE = Path(config_module.__file__).parent / "sample.toml"
 
 PLAIN: dict[str, Any] = {
@@ -117,3 +119,11 @@ def test_what_is_stored_reads_back_the_same() -> None:
     source = tomllib.loads(SAMPLE.read_text())["source"][0]
     config = MqttConfig.model_validate(source)
     assert MqttConfig.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize("place", ["deploy/mosquitto.conf", "collectors/mqtt/README.md"])
+def test_the_broker_is_set_up_as_the_check_advises(place: str) -> None:
+    lines = [line.strip() for line in (ROOT / place).read_text(encoding="utf-8").splitlines()]
+    assert set(MOSQUITTO) <= set(lines)
+    named = {setting.split()[0] for setting in MOSQUITTO}
+    assert [line for line in lines if line.split(" ")[0] in named] == list(MOSQUITTO)
