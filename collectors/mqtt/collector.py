@@ -18,6 +18,7 @@ from collectors.mqtt.mapping import (
     oversized,
     unmapped,
 )
+from collectors.mqtt.pace import PAUSE_S, Pace
 from collectors.mqtt.payload import LARGEST_PAYLOAD
 from collectors.mqtt.sequence import Missed, Sequences
 from collectors.mqtt.session import Protocol, Session, VersionUnsupported, session
@@ -28,7 +29,6 @@ from collectors.skew import Skew
 
 MOST_MESSAGES = 500  # in one delivery
 MOST_READINGS = 4_000  # in one delivery: mapping more would hold up the event loop
-LINGER_S = 0.1  # waits for more messages, but no longer than earlier ones are on their way to disk
 IDLE_S = 1.0  # between looks at missing numbers
 GRACE_S = 2.0  # a clean stop waits for what is under way, so that it need not be sent again
 SEEN_EVERY_US = 10_000_000
@@ -132,8 +132,9 @@ class MqttCollector:
             opened.acknowledge(mids)
             self.counters.acknowledged += len(mids)
 
-        window = Window(acknowledge, inbox.close, inbox.hurry)
+        window = Window(acknowledge, inbox.close)
         at_once = min(MOST_MESSAGES, max(1, self._config.inflight // 2))
+        pace, clock = Pace(at_once), asyncio.get_running_loop().time
         grace_s = 0.0
         try:
             if lost := self._lost_meanwhile(opened):
@@ -141,9 +142,12 @@ class MqttCollector:
             while True:
                 messages = await inbox.take(
                     at_once,
-                    linger_s=0.0 if window.empty else LINGER_S,
+                    enough=pace.enough(clock()),
+                    until=pace.until,
+                    pause_s=PAUSE_S,
                     idle_s=IDLE_S if self._sequences.waiting else None,
                 )
+                pace.hand_over(clock(), len(messages), under_way=not window.empty)
                 delivery = self._delivery(messages, inbox, [])
                 opened.go_on()
                 mids = [message.mid for message in messages if message.qos]

@@ -1,6 +1,7 @@
 """What arrived and waits to be mapped: bounded, taken in bulk."""
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Sequence
 
@@ -43,6 +44,8 @@ class Inbox:
         self._unconfirmed = 0
         self._dropped = 0
         self._enough = 1
+        self._newest = 0.0  # when the last message came, by the loop's clock
+        self._clock = asyncio.get_running_loop().time
         self._ready = asyncio.Event()
         self._error: Exception | None = None
 
@@ -60,6 +63,7 @@ class Inbox:
             self._unconfirmed += 1
         self._bytes += len(message.payload)
         self._waiting.append(message)
+        self._newest = self._clock()
         if len(self._waiting) >= self._enough:
             self._ready.set()
 
@@ -77,22 +81,28 @@ class Inbox:
             self._waiting = deque(message for message in self._waiting if message.qos == 0)
             self._ready.set()
 
-    def hurry(self) -> None:
-        """Whoever lingers takes what is there."""
-        if self._waiting:
-            self._ready.set()
-
     async def take(
-        self, most: int, *, linger_s: float = 0.0, idle_s: float | None = None
+        self,
+        most: int,
+        *,
+        enough: int | None = None,
+        until: float = 0.0,
+        pause_s: float = math.inf,
+        idle_s: float | None = None,
     ) -> list[Arrived]:
         """The oldest messages, at least one; none when ``idle_s`` passed without any.
 
-        With ``linger_s`` it waits that long for more, or until ``hurry``, to be cheaper per message.
+        To be cheaper per message it waits until there are ``enough``, but not beyond ``until``, by
+        the loop's clock, nor when none has come for ``pause_s``.
         """
         if not self._waiting:
             await self._wait(1, idle_s)
-        if linger_s and len(self._waiting) < most:
-            await self._wait(most, linger_s)
+        enough = most if enough is None else enough
+        while 0 < len(self._waiting) < enough and self._error is None:
+            rest_s = min(until, self._newest + pause_s) - self._clock()
+            if rest_s <= 0:
+                break
+            await self._wait(enough, rest_s)
         if self._error is not None and not self._waiting:
             raise self._error
         if len(self._waiting) <= most:

@@ -14,11 +14,9 @@ class Window:
         self,
         acknowledge: Callable[[Sequence[int]], None],
         lost: Callable[[Exception], None],
-        settled: Callable[[], None] = lambda: None,
     ) -> None:
         self._acknowledge = acknowledge
         self._lost = lost
-        self._settled = settled  # told when nothing is under way any more
         self._under_way: deque[tuple[Receipt, Sequence[int]]] = deque()
         self._open = True
 
@@ -58,5 +56,3 @@ class Window:
                 self._lost(SourceLost(f"readings could not be made durable: {error or 'given up'}"))
             elif mids:
                 self._acknowledge(mids)
-        if not self._under_way:
-            self._settled()

@@ -45,31 +45,22 @@ async def test_taking_waits_for_the_first_and_lingers_for_more() -> None:
     loop.call_later(0.01, inbox.put, message(1))
     loop.call_later(0.02, inbox.put, message(2))
     loop.call_later(0.03, inbox.put, message(3))
-    taken = await inbox.take(3, linger_s=20)
+    taken = await inbox.take(10, enough=3, until=loop.time() + 20)
     assert [entry.mid for entry in taken] == [1, 2, 3]
 
 
-async def test_lingering_ends_once_nothing_is_on_its_way_to_disk() -> None:
+async def test_lingering_has_an_end() -> None:
     inbox = filled(message(1), message(2))
-    window = Window(lambda mids: None, inbox.close, inbox.hurry)
-    receipt: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-    window.add(receipt, [0])
-    taking = asyncio.create_task(inbox.take(10, linger_s=20))
-    await asyncio.sleep(0.02)
-    assert not taking.done()
-    receipt.set_result(DURABLE)
-    assert [entry.mid for entry in await taking] == [1, 2]
+    taken = await inbox.take(10, until=asyncio.get_running_loop().time() + 0.01)
+    assert [entry.mid for entry in taken] == [1, 2]
 
 
-async def test_hurry_takes_nothing_where_nothing_waits() -> None:
-    inbox = filled()
-    taking = asyncio.create_task(inbox.take(10))
-    await asyncio.sleep(0)
-    inbox.hurry()
-    await asyncio.sleep(0.02)
-    assert not taking.done()
-    inbox.put(message(1))
-    assert [entry.mid for entry in await taking] == [1]
+async def test_lingering_ends_when_no_more_come() -> None:
+    inbox = filled(message(1))
+    loop = asyncio.get_running_loop()
+    loop.call_later(0.01, inbox.put, message(2))
+    taken = await inbox.take(10, until=loop.time() + 20, pause_s=0.1)
+    assert [entry.mid for entry in taken] == [1, 2]
 
 
 async def test_qos_0_is_dropped_and_counted_when_there_is_no_room() -> None:
