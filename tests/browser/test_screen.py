@@ -252,6 +252,25 @@ async def test_paused_stands_still_through_a_snapshot(
     assert await readout.inner_text() != before
 
 
+async def test_keys_move_through_the_chart(screen: Watched) -> None:
+    """As docs/screen.md has them."""
+    page = await screen.open("/c/seal-strength")
+    await expect(page.locator(".span")).to_have_text("100 points")
+    await page.locator(".pane.location").focus()
+    await page.keyboard.press("Shift+ArrowLeft")
+    await expect(page.get_by_role("button", name="PAUSED")).to_be_visible()
+    await page.keyboard.press("ArrowLeft")
+    first = await page.locator(".readout").inner_text()
+    await page.keyboard.press("ArrowLeft")
+    await expect(page.locator(".readout")).not_to_have_text(first)
+    await page.keyboard.press("ArrowRight")
+    assert await page.locator(".readout").inner_text() == first
+    await page.keyboard.press("Escape")
+    await expect(page.locator(".readout strong")).to_have_count(0)
+    await page.keyboard.press("p")  # a scanner is a keyboard: letters do nothing
+    await expect(page).to_have_url(re.compile("/c/seal-strength$"))
+
+
 async def test_a_list_does_not_move_under_a_finger(screen: Watched, feeder: FeederProcess) -> None:
     feeder.measure("fill-weight", 4.5)
     page = await screen.open("/alarms", who="A. Roth", has_touch=True)

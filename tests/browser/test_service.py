@@ -177,23 +177,52 @@ async def test_an_alarm_is_snoozed_with_a_reason_and_woken(screen: Watched, serv
     await expect(tile.locator(".badge.seen")).to_contain_text("ACK")
 
 
-async def test_what_the_state_forbids_is_not_called_a_change(
-    screen: Watched, service: Andon
-) -> None:
-    """The server says no although nobody was faster: the words say so, and the form stays."""
+async def test_who_was_first_with_something_else_is_told(screen: Watched, service: Andon) -> None:
+    screen.losing = True  # 409 is logged by the browser
     found = await asyncio.to_thread(
         service.get, "/api/v1/alarms?characteristic=bore", headers=BEARER
     )
-    alarm = found.json()["items"][0]
+    number = found.json()["items"][0]["id"]
+    page = await sign_in(screen, f"/alarms/{number}", who="K. Vogt")
+
+    async def beaten(route: Any) -> None:
+        body = {"who": "Kim", "text": "insert 7 is worn"}
+        url = f"{service.url}/api/v1/alarms/{number}/comment"
+        await page.request.post(url, data=body, headers=BEARER)
+        await route.continue_()
+
+    await page.route("**/shelve", beaten)
+    await page.get_by_role("button", name="Snooze").click()
+    dialog = page.get_by_role("dialog", name="Snooze this alarm")
+    await dialog.get_by_label("Why it can wait").fill("the tool is on its way")
+    await dialog.get_by_role("button", name="2 h").click()
+    await dialog.locator("button.primary").click()
+    await expect(dialog.get_by_role("alert")).to_contain_text("Kim was first: note")
+    await expect(dialog.get_by_label("Why it can wait")).to_have_value("the tool is on its way")
+    await page.keyboard.press("Escape")
+    await expect(dialog).to_have_count(0)
+    await expect(page.get_by_role("button", name="Snooze")).to_be_focused()
+
+
+async def test_a_cause_comes_with_an_action(screen: Watched, service: Andon) -> None:
+    """Where a cause is due, so is what was done; the button waits for both and says why."""
+    rows = [{"characteristic": "bore", "value": 25.2}]
+    await asyncio.to_thread(posted, service, rows)
+    found = await asyncio.to_thread(
+        service.get, "/api/v1/alarms?characteristic=bore", headers=BEARER
+    )
+    alarm = next(one for one in found.json()["items"] if one["class"] == "spec")
+    assert alarm["needs_cause"]
     page = await sign_in(screen, f"/alarms/{alarm['id']}", who="K. Vogt")
+    await expect(page.locator(".due")).to_be_visible()
     await page.get_by_role("button", name="Tool wear").click()
     save = page.get_by_role("button", name="Save cause")
-    if alarm["needs_cause"]:
-        await expect(save).to_be_disabled()
-        await expect(page.get_by_text("Say what was done, too.")).to_be_visible()
+    await expect(save).to_be_disabled()
+    await expect(page.get_by_text("Say what was done, too.")).to_be_visible()
     await page.get_by_role("button", name="Tool changed").click()
     await save.click()
     await expect(page.locator(".timeline")).to_contain_text("Cause by K. Vogt")
+    await expect(page.locator(".due")).to_have_count(0)
 
 
 async def test_a_proportion_reads_in_percent_with_the_limits_of_its_n(screen: Watched) -> None:

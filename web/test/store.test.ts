@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { Alarm, Characteristic, Message, Row } from '../src/live/protocol'
-import { owesCause, Store } from '../src/live/store'
+import { owesCause, Store, waitsToBeSeen } from '../src/live/store'
 
 const characteristic = (id: string, tags: Record<string, string>[] = [{}]): Characteristic => ({
   id, name: id.toUpperCase(), unit: 'mm', decimals: 2, station: 'line-1/op-1', part: '', class: 'standard',
@@ -154,6 +154,13 @@ describe('the store', () => {
     expect(store.snoozedOf.value.get('a')!.id).toBe(2)
     store.putAlarm(alarm(2, { version: 2, state: 'ack' }))
     expect(store.worstOf.value.get('a')!.id).toBe(2)
+  })
+
+  it('lets nobody forget what was taken back or is in use no more', () => {
+    expect(waitsToBeSeen(alarm(1, { state: 'withdrawn', active: false }))).toBe(true)
+    expect(waitsToBeSeen(alarm(1, { state: 'out_of_service' }))).toBe(true)
+    expect(waitsToBeSeen(alarm(1, { state: 'out_of_service', seen_by: 'Kim' }))).toBe(false)
+    expect(waitsToBeSeen(alarm(1, { state: 'ack' }))).toBe(false)
   })
 
   it('asks for cause and action', () => {

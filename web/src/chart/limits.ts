@@ -84,10 +84,8 @@ export function drawLimits(plot: uPlot, scene: Scene, style: Style): void {
     }
     drawPhases(plot, scene)
     const last = scene.runs.at(-1)
-    if (last) {
-      limitLabels(scene, last, labels, style)
-      zoneLetters(plot, scene, last.line)
-    }
+    if (last) limitLabels(scene, last, labels, style)
+    if (scene.runs[0]) zoneLetters(plot, scene, scene.runs[0].line) // at the left: those of the first point
     drawOthers(plot, scene, labels, style)
   })
   drawLabels(plot, labels)
@@ -116,8 +114,10 @@ function drawPhases(plot: uPlot, scene: Scene): void {
     stroke(ctx, [[x, bbox.top], [x, bbox.top + bbox.height]], [2, 3], 1, COLOR.muted) // prettier-ignore
     ctx.font = `${11 * ratio}px ${FONT}`
     ctx.fillStyle = COLOR.muted
-    ctx.textAlign = 'left'
-    ctx.fillText(`limits v${run.version}`, x + 5 * ratio, bbox.top + 12 * ratio)
+    const text = `limits v${run.version}`
+    const fits = x + 8 * ratio + ctx.measureText(text).width < bbox.left + bbox.width
+    ctx.textAlign = fits ? 'left' : 'right'
+    ctx.fillText(text, x + (fits ? 5 : -5) * ratio, bbox.top + 12 * ratio)
   })
 }
 
@@ -161,12 +161,13 @@ function limitLabels(scene: Scene, last: Run, labels: Label[], style: Style): vo
 function drawOthers(plot: uPlot, scene: Scene, labels: Label[], style: Style): void {
   const { ctx, bbox } = plot
   const facts = scene.stream.characteristic
+  const percent = unitOf(facts) === '%' ? ' %' : ''
   const scale = Math.max(...scene.runs.map(({ line }) => scaleOf(line)))
   const across = (value: number | null | undefined, kind: Figure, dash: number[], name: string, color: string, width: number) => {
     if (value === null || value === undefined) return
     const y = plot.valToPos(value, 'y', true)
     stroke(ctx, [[bbox.left, y], [bbox.left + bbox.width, y]], dash, width, color) // prettier-ignore
-    labels.push({ value, name, text: figure(facts, kind, value, style, scale), color })
+    labels.push({ value, name, text: figure(facts, kind, value, style, scale) + percent, color })
   }
   across(scene.spec?.upper, 'bound', [1.5, 3], 'USL', COLOR.spec, 2)
   across(scene.spec?.lower, 'bound', [1.5, 3], 'LSL', COLOR.spec, 2)

@@ -286,6 +286,11 @@ export function owesCause(alarm: Alarm): boolean {
   return alarm.needs_cause && !(alarm.cause && alarm.action)
 }
 
+/** Whether somebody still has to look: also at what was taken back, or is in use no more. */
+export function waitsToBeSeen(alarm: Alarm): boolean {
+  return isUnseen(alarm) || alarm.state === 'withdrawn' || (alarm.state === 'out_of_service' && !alarm.seen_by)
+}
+
 function rank(alarm: Alarm): number {
   if (isUnseen(alarm)) return 0
   return alarm.state === 'shelved' ? 2 : 1

@@ -4,7 +4,7 @@ import { useRef } from 'preact/hooks'
 import { alarmOf, api, newKey, Refused } from '../api'
 import { hourAndMinute, time } from '../format'
 import type { Alarm } from '../live/protocol'
-import { isUnseen } from '../live/store'
+import { waitsToBeSeen } from '../live/store'
 import { store } from '../screen'
 import { Modal, useOffline, who } from './parts'
 
@@ -18,11 +18,30 @@ const SNOOZES: [minutes: number, label: string][] = [
   [480, '8 h'],
 ]
 
+/** Lines of an alarm's history. */
+export const KINDS: Record<string, string> = {
+  raised: 'Raised',
+  extended: 'Went on',
+  escalated: 'Became worse',
+  rang: 'Came back',
+  returned: 'Back to normal',
+  seen: 'Seen',
+  cause: 'Cause',
+  comment: 'Note',
+  closed: 'Closed',
+  withdrawn: 'Withdrawn',
+  shelved: 'Snoozed',
+  unshelved: 'Woken up',
+  suppressed: 'Suppressed',
+  unsuppressed: 'No longer suppressed',
+  out_of_service: 'Out of service',
+}
+
 /** One tap: it was seen. Somebody else may have been first; then it says who. */
 export function Seen({ alarm }: { alarm: Alarm }) {
   const { act, busy, said } = useAct(alarm)
   const offline = useOffline()
-  const unseen = isUnseen(alarm)
+  const unseen = waitsToBeSeen(alarm)
   if (!unseen && !said.value) return null
   return (
     <div class="seen">
@@ -157,7 +176,7 @@ export function useAct(alarm: Alarm) {
       last.current = { key: '', command: '' }
       return true
     } catch (error) {
-      said.value = conflictWords(error, alarm.version)
+      said.value = conflictWords(error, command, alarm.version)
       return false
     } finally {
       busy.value = false
@@ -166,7 +185,13 @@ export function useAct(alarm: Alarm) {
   return { act, busy, said }
 }
 
-function conflictWords(error: unknown, version: number): string {
+interface First {
+  who: string
+  kind: string
+  at: string
+}
+
+function conflictWords(error: unknown, command: string, version: number): string {
   if (!(error instanceof Refused)) throw error
   const message = error.message.replace(/[.!]?$/, '.').replace(/^./, (first) => first.toUpperCase())
   if (error.status !== 409 || !error.problem['alarm']) return `Not saved. Nothing was changed. ${message}`
@@ -174,10 +199,13 @@ function conflictWords(error: unknown, version: number): string {
   store.putAlarm(now)
   // The same version: nobody was faster, the alarm's state does not allow it.
   if (now.version === version) return `Not saved. ${message}`
-  if (now.seen_by && now.state === 'ack') {
+  if (command === 'acknowledge' && now.seen_by && now.state === 'ack') {
     const at = now.seen_at ? ` ${time(now.seen_at, store.site.value, store.now())}` : ''
     const why = now.cause ? ` (${now.cause})` : ''
     return `Already seen by ${now.seen_by}${at}${why}. Add a note?`
   }
-  return `Not saved. It has changed meanwhile: ${message}`
+  const first = error.problem['first'] as First | undefined
+  if (!first || first.who === 'andon') return `Not saved. It has changed meanwhile: ${message}`
+  const at = time(Date.parse(first.at), store.site.value, store.now())
+  return `Not saved. ${first.who} was first: ${(KINDS[first.kind] ?? first.kind).toLowerCase()} ${at}. Look again.`
 }

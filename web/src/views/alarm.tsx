@@ -4,28 +4,10 @@ import { useEffect } from 'preact/hooks'
 import { api, Refused, type AlarmDetail } from '../api'
 import { time } from '../format'
 import { store } from '../screen'
-import { Seen, Snooze } from './acts'
+import { KINDS, Seen, Snooze } from './acts'
 import { streamLabel } from './alarms'
 import { CauseForm } from './cause'
 import { Age, AlarmBadge, NotFound, stateWords } from './parts'
-
-const KINDS: Record<string, string> = {
-  raised: 'Raised',
-  extended: 'Went on',
-  escalated: 'Became worse',
-  rang: 'Came back',
-  returned: 'Back to normal',
-  seen: 'Seen',
-  cause: 'Cause',
-  comment: 'Note',
-  closed: 'Closed',
-  withdrawn: 'Withdrawn',
-  shelved: 'Snoozed',
-  unshelved: 'Woken up',
-  suppressed: 'Suppressed',
-  unsuppressed: 'No longer suppressed',
-  out_of_service: 'Out of service',
-}
 
 export function AlarmPage({ id }: { id: number }) {
   const detail = useSignal<AlarmDetail | null>(null)

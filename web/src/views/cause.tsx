@@ -64,7 +64,7 @@ export function CauseForm({ alarm }: { alarm: Alarm }) {
   const save = () =>
     send('cause', { cause: cause.value.trim(), action: action.value.trim(), note: note.value.trim() }, 'Cause saved.')
   const ready = cause.value.trim() !== '' && (!alarm.needs_cause || action.value.trim() !== '')
-  const open = !['closed', 'withdrawn'].includes(alarm.state)
+  const open = alarm.state !== 'closed'
   return (
     <form
       class="panel"
@@ -107,7 +107,7 @@ export function CauseForm({ alarm }: { alarm: Alarm }) {
           <button
             type="button"
             class="big"
-            disabled={busy.value || offline.value || alarm.active || owesCause(alarm)}
+            disabled={busy.value || offline.value || alarm.active || (alarm.state !== 'withdrawn' && owesCause(alarm))}
             onClick={() => void send('close', {}, 'Closed.')}
           >
             Close alarm

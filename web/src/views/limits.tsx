@@ -45,8 +45,10 @@ export function Limits({ name }: { name: string }) {
   const show = (row: VersionRow, name: 'lcl' | 'center' | 'ucl') => {
     const value = row.location?.[name] ?? null
     if (share && row.location && name !== 'center') return 'by n'
-    return value === null ? '–' : figure(facts, 'limit', value, style, scaleOf(row.location!))
+    if (value === null) return '–'
+    return figure(facts, 'limit', value, style, scaleOf(row.location!)) + (share ? ' %' : '')
   }
+  const proposals = (rows.value ?? []).filter((row) => row.state === 'proposed')
   return (
     <main class="wide">
       <div class="heading">
@@ -60,6 +62,33 @@ export function Limits({ name }: { name: string }) {
           {said.value.text}
         </p>
       )}
+      {proposals.map((row) => (
+        <section class="panel" key={row.number}>
+          <h2>Proposed: v{row.number}</h2>
+          <p>
+            {['lcl', 'center', 'ucl'].map((name) => `${LINE[name]} ${show(row, name as 'lcl' | 'center' | 'ucl')}`).join(' · ')}
+            {row.stream && row.stream !== facts.id ? ` · ${row.stream}` : ''}
+          </p>
+          <p class="quiet">{[row.author, row.reason].filter(Boolean).join(': ')}</p>
+          <div class="actions">
+            <button
+              class="primary big"
+              disabled={offline.value}
+              onClick={() => void decide(`/${row.number}/approve`, {}, `v${row.number} is in force.`)}
+            >
+              Approve
+            </button>
+            <button
+              class="big"
+              disabled={offline.value}
+              onClick={() => void decide(`/${row.number}/reject`, { reason: 'rejected on the screen' }, `v${row.number} is rejected.`)}
+            >
+              Reject
+            </button>
+            {offline.value && <span class="quiet">Not now: the server is away.</span>}
+          </div>
+        </section>
+      ))}
       <section class="panel">
         <h2>Versions</h2>
         <div class="scroll" tabIndex={0} role="region" aria-label="Versions">
@@ -74,7 +103,6 @@ export function Limits({ name }: { name: string }) {
                 <th>How</th>
                 <th>By</th>
                 <th>Valid from</th>
-                <th></th>
               </tr>
             </thead>
             <tbody>
@@ -85,29 +113,11 @@ export function Limits({ name }: { name: string }) {
                   </td>
                   <td>{row.state === 'proposed' ? <strong>PROPOSED</strong> : row.state}</td>
                   <td class="num">{show(row, 'lcl')}</td>
-                  <td class="num">{show(row, 'center')}{share && row.location && ' %'}</td>
+                  <td class="num">{show(row, 'center')}</td>
                   <td class="num">{show(row, 'ucl')}</td>
-                  <td>{[row.limits?.method, row.reason].filter(Boolean).join(' · ')}</td>
-                  <td>{[row.author, row.approved_by && `approved by ${row.approved_by}`].filter(Boolean).join(', ')}</td>
+                  <td>{[howOf(row), row.reason].filter(Boolean).join(' · ')}</td>
+                  <td>{byWhom(row)}</td>
                   <td>{validFrom(row)}</td>
-                  <td>
-                    {row.state === 'proposed' && (
-                      <div class="group">
-                        <button
-                          disabled={offline.value}
-                          onClick={() => void decide(`/${row.number}/approve`, {}, `v${row.number} is in force.`)}
-                        >
-                          Approve
-                        </button>
-                        <button
-                          disabled={offline.value}
-                          onClick={() => void decide(`/${row.number}/reject`, { reason: 'rejected on the screen' }, `v${row.number} is rejected.`)}
-                        >
-                          Reject
-                        </button>
-                      </div>
-                    )}
-                  </td>
                 </tr>
               ))}
             </tbody>
@@ -121,6 +131,18 @@ export function Limits({ name }: { name: string }) {
       />
     </main>
   )
+}
+
+const LINE: Record<string, string> = { lcl: 'LCL', center: 'CL', ucl: 'UCL' }
+
+function howOf({ limits }: VersionRow): string {
+  if (!limits) return ''
+  if (limits.method === 'given') return ['GIVEN', limits.source].filter(Boolean).join(' ')
+  return limits.method === 'entered' ? 'entered' : 'from a baseline'
+}
+
+function byWhom({ author, approved_by: approver }: VersionRow): string {
+  return approver && approver !== author ? `${author}, approved by ${approver}` : author
 }
 
 function validFrom(row: VersionRow): string {
@@ -212,6 +234,11 @@ function Propose({
         <button class="primary big" disabled={offline.value || !reason.value.trim()}>
           Propose
         </button>
+        {offline.value ? (
+          <span class="quiet">Not now: the server is away.</span>
+        ) : (
+          !reason.value.trim() && <span class="quiet">Say why, first.</span>
+        )}
       </div>
     </form>
   )
