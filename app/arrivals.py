@@ -93,6 +93,8 @@ def names_of(rows: NDArray[np.void], engine: Engine) -> Names:
         & (rows["purpose"] == Purpose.PRODUCTION)
         & (rows["quality"] != Quality.BAD)
     )
+    if not chosen.any():
+        return Names(asked, tangled)
     current: dict[int, int | None] = {}
     count: dict[int, int] = {}
     for row in rows[chosen]:

@@ -1,5 +1,6 @@
 """Rows as PostgreSQL's binary COPY wants them, and rows as the database sends them back."""
 
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
@@ -29,27 +30,40 @@ def _nulls(rows: NDArray[np.void], name: str) -> NDArray[np.bool_]:
     return column
 
 
-def encode(rows: NDArray[np.void]) -> bytes:
-    """The payload of ``COPY ... FROM STDIN (FORMAT binary)``, columns in the order of the dtype."""
-    names = rows.dtype.names or ()
-    absent = {name: _nulls(rows, name) for name in names if name in NULLABLE}
-    never = {name for name, null in absent.items() if null.all()}
-    some = {name: null for name, null in absent.items() if name not in never and null.any()}
+@lru_cache(maxsize=64)
+def _blank(row: np.dtype[np.void], never: frozenset[str]) -> NDArray[np.void]:
+    """One row as COPY wants it, with the lengths of its columns; those ``never`` there are NULL."""
+    names = row.names or ()
     layout: list[tuple[str, str | np.dtype[np.generic]]] = [("columns", ">i2")]
     for name in names:
         layout.append((f"{name} length", ">i4"))
         if name not in never:
-            layout.append((name, _network(rows.dtype[name])))
-    out = np.empty(len(rows), np.dtype(layout))
-    out["columns"] = len(names)
+            layout.append((name, _network(row[name])))
+    blank = np.zeros(1, np.dtype(layout))
+    blank["columns"] = len(names)
     for name in names:
-        if name in never:
-            out[f"{name} length"] = NULL
-            continue
-        out[f"{name} length"] = rows.dtype[name].itemsize
-        out[name] = rows[name] - EPOCH if name in _TIMES else rows[name]
-        if name in some:
-            out[f"{name} length"][some[name]] = NULL
+        blank[f"{name} length"] = NULL if name in never else row[name].itemsize
+    return blank
+
+
+def encode(rows: NDArray[np.void]) -> bytes:
+    """The payload of ``COPY ... FROM STDIN (FORMAT binary)``, columns in the order of the dtype."""
+    names = rows.dtype.names or ()
+    some, never = {}, set()
+    for name in names:
+        if name in NULLABLE:
+            null = _nulls(rows, name)
+            count = np.count_nonzero(null)
+            if count == len(rows):
+                never.add(name)
+            elif count:
+                some[name] = null
+    out = np.repeat(_blank(rows.dtype, frozenset(never)), len(rows))
+    for name in names:
+        if name not in never:
+            out[name] = rows[name] - EPOCH if name in _TIMES else rows[name]
+    for name, null in some.items():
+        out[f"{name} length"][null] = NULL
     if not some:
         return b"".join((SIGNATURE, out.tobytes(), TRAILER))
     # a NULL takes no room: leave out the bytes of its value

@@ -120,9 +120,15 @@ def months(*parts: NDArray[np.void]) -> set[tuple[str, str]]:
     found = set()
     for rows in parts:
         if len(rows):
-            each = np.unique(rows["time"].astype("M8[us]").astype("M8[M]"))
+            times = rows["time"]
+            ends = _months(np.array([times.min(), times.max()]))
+            each = ends[:1] if ends[0] == ends[1] else np.unique(_months(times))
             found |= {(table_of(rows), str(month)) for month in each}
     return found
+
+
+def _months(times: NDArray[np.int64]) -> NDArray[np.datetime64]:
+    return times.astype("M8[us]").astype("M8[M]")
 
 
 def check_times(*parts: NDArray[np.void]) -> None:
