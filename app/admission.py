@@ -21,6 +21,8 @@ from collectors.reading import KEY_MAX, KEY_MIN, Delivery, Reading, Reject
 PAYLOAD_KEPT = 8 * 1024
 NAME_KEPT = 200  # characters
 AHEAD = 60_000_000  # microseconds a source's clock may run ahead of ours, beyond its known skew
+FASTEST = 15 * 60_000_000
+"""The most of it that is allowed for: further ahead a clock is wrong, by a time zone for instance."""
 MAX_AGE = 7 * 86_400_000_000
 EXACT = 2.0**53
 
@@ -73,7 +75,8 @@ def admit(
     sources = [traits[delivery.source] for delivery in deliveries]
     received = np.array([delivery.received_at for delivery in deliveries], np.int64)
     oldest = received - np.array([source.max_age for source in sources], np.int64)
-    ahead = np.array([AHEAD + max(0, source.skew) for source in sources], np.int64)
+    skews = [min(max(0, source.skew), FASTEST) for source in sources]
+    ahead = AHEAD + np.array(skews, np.int64)
 
     drafts = Drafts([one for delivery in deliveries for one in delivery.readings], catalog)
     rows = drafts.rows

@@ -255,8 +255,9 @@ def _named(part: object) -> Iterator[str]:
         name = part.get("characteristic")
         if isinstance(name, str) and not name.startswith(("/", "^")):
             yield name
-        for value in part.values():
-            yield from _named(value)
+        for key, value in part.items():
+            if key != "tags":  # what is called "characteristic" there is a tag
+                yield from _named(value)
     elif isinstance(part, list | tuple):
         for value in part:
             yield from _named(value)

@@ -34,6 +34,7 @@ ATTEMPTS = 3  # reads of one part before the next poll tries again
 QUIET = 60_000_000  # microseconds in which the same complaint is made once
 WAITING = 1000  # rejects and gaps kept while the intake is full
 SKEW_WEIGHT = 0.05
+GRACE_S = 2.0  # a clean stop waits for what is under way
 
 Clock = Callable[[], int]
 Values = Callable[[Block, Sequence[int] | Sequence[bool]], list[Value]]
@@ -119,6 +120,7 @@ class ModbusCollector:
         self._complaints = Complaints()
         self._rejects: list[Reject] = []  # not handed over yet
         self._missing: dict[str, Gap] = {}  # by reason: not handed over yet
+        self._under_way: set[Receipt] = set()
         self._last_poll: int | None = None
 
     async def run(self, emit: Emit, connected: Callable[[], None]) -> None:
@@ -129,18 +131,24 @@ class ModbusCollector:
         """
         interval = self._config.poll / 1e6
         loop = asyncio.get_running_loop()
-        async with Device(self._config) as device:
-            first, due = True, loop.time()
-            while True:
-                found = await self._poll(device)
-                if first:
-                    connected()
-                    self._note_outage(found)
-                    first = False
-                self._last_poll = self._clock()
-                await self._hand_over(found, emit)
-                due = max(due + interval, loop.time())
-                await asyncio.sleep(due - loop.time())
+        try:
+            async with Device(self._config) as device:
+                first, due = True, loop.time()
+                while True:
+                    found = await self._poll(device)
+                    if first:
+                        connected()
+                        self._note_outage(found)
+                        first = False
+                    self._last_poll = self._clock()
+                    await self._hand_over(found, emit)
+                    due = max(due + interval, loop.time())
+                    await asyncio.sleep(due - loop.time())
+        except asyncio.CancelledError:
+            if self._under_way:
+                # Whoever follows begins where these leave off.
+                await asyncio.wait(self._under_way, timeout=GRACE_S)
+            raise
 
     async def _poll(self, device: Device) -> Round:
         found = Round()
@@ -296,6 +304,7 @@ class ModbusCollector:
                     len(found.polled),
                 )
             return
+        self._under_way.add(receipt)
         self._counts = counts
         self._rejects.clear()
         self._missing.clear()
@@ -307,6 +316,7 @@ class ModbusCollector:
         self, found: Round, before: dict[str, tuple[int, int] | None], receipt: Receipt
     ) -> None:
         """Go on after a delivery is durable; take its counters back when it is not."""
+        self._under_way.discard(receipt)
         if not receipt.cancelled() and receipt.exception() is None:
             outcome: Outcome = receipt.result()
             self.counters.acknowledged += outcome.accepted + outcome.duplicates

@@ -129,6 +129,13 @@ def test_a_clock_that_runs_ahead_is_no_future(catalog) -> None:
     assert len(admitted(catalog, ahead, skew=300 * SECOND).rows) == 1
 
 
+@pytest.mark.parametrize("ahead", [1800 * SECOND, 3600 * SECOND, 365 * DAY])
+def test_a_clock_that_is_plainly_wrong_stays_so_however_long_it_is(catalog, ahead) -> None:
+    found = admitted(catalog, reading(time=NOW + ahead), skew=ahead)
+    assert len(found.rows) == 0
+    assert "lies in the future" in found.rejected[0][0][1]
+
+
 def test_streams_are_bounded(catalog) -> None:
     for number in range(1, STREAMS_PER_CHARACTERISTIC + 1):
         catalog.put_stream(Stream(number, 3, f"bore:{number}", {"cavity": str(number)}))

@@ -193,3 +193,22 @@ def test_rule_options_are_those_of_the_rules():
     ours = {name: field.default for name, field in RuleOptions.model_fields.items()}
     theirs = runs.RuleOptions()
     assert ours == {name: getattr(theirs, name) for name in runs.RuleOptions.__slots__}
+
+
+def test_a_tag_may_be_called_characteristic(tmp_path):
+    text = """
+        [[characteristic]]
+        id = "force"
+
+        [[source]]
+        id = "press"
+        kind = "modbus"
+        url = "tcp://127.0.0.1:1502"
+        [[source.register]]
+        characteristic = "force"
+        address = 100
+        type = "int16"
+        tags = { characteristic = "of the steel" }
+    """
+    [source] = parse_plant(text, base_dir=tmp_path).sources
+    assert source.registers[0].tags == {"characteristic": "of the steel"}

@@ -43,6 +43,8 @@ class Intake:
     def __init__(self) -> None:
         self.full = False
         self.fails = False
+        self.slow = False
+        self.receipts: list[Receipt] = []
         self.deliveries: list[Delivery] = []
         self.position: dict | None = None
 
@@ -56,6 +58,9 @@ class Intake:
             return receipt
         self.deliveries.append(delivery)
         self.position = delivery.position
+        if self.slow:
+            self.receipts.append(receipt)
+            return receipt
         receipt.set_result(Outcome(len(delivery.readings), 0, [], "database"))
         return receipt
 
@@ -371,6 +376,26 @@ async def test_a_part_that_could_not_be_stored_is_read_again(pymodbus_plc, machi
         await until(lambda: intake.readings)
     assert [(one.key, one.value) for one in intake.readings] == [(1, 25.02)]
     assert intake.position["counts"]["1/holding/98"][0] == 1
+
+
+async def test_a_stop_waits_for_what_is_under_way(pymodbus_plc, machine_of) -> None:
+    """The next one begins at the stored count: it must not read the same part again."""
+    machine, intake = machine_of(pymodbus_plc), Intake()
+    machine.write(98, [7])
+    collector = ModbusCollector(config(pymodbus_plc.port), None, clock)
+    task = asyncio.create_task(collector.run(intake, lambda: None))
+    await until(lambda: intake.position)
+    intake.slow = True
+    await machine.part(8, 25.02)
+    await until(lambda: intake.readings)
+    task.cancel()
+    await asyncio.sleep(0.05)
+    assert not task.done()
+    for receipt in intake.receipts:
+        receipt.set_result(Outcome(1, 0, [], "database"))
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert collector.counters.acknowledged == 1
 
 
 async def test_nobody_there() -> None:

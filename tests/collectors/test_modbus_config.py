@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from collectors.modbus import config as config_module
-from collectors.modbus.config import ModbusConfig, Trigger
+from collectors.modbus.config import ModbusConfig, Register, TimeWord, Trigger
 
 SAMPLE = Path(config_module.__file__).parent / "sample.toml"
 
@@ -24,6 +24,14 @@ def test_the_sample_loads():
     assert (loaded.host, loaded.port, loaded.poll) == ("127.0.0.1", 502, 200_000)
     assert [register.table for register in loaded.registers] == ["holding", "input", "discrete"]
     assert loaded.registers[2].type == "bit"
+
+
+def test_every_setting_is_in_the_sample():
+    text = SAMPLE.read_text()
+    models = (ModbusConfig, Register, Trigger, TimeWord)
+    names = {field.alias or name for model in models for name, field in model.model_fields.items()}
+    missing = {name for name in names if f"{name} = " not in text}
+    assert missing == {"register"}  # it is a table
 
 
 def test_what_was_loaded_can_be_written_and_loaded_again():
