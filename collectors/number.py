@@ -21,6 +21,8 @@ def number(raw: object, decimal: Literal[".", ","]) -> float:
     Raises:
         ValueError: it is none; says what it is instead, as in "a value that ...".
     """
+    if type(raw) is float and math.isfinite(raw):
+        return raw
     if isinstance(raw, str):
         text = raw.strip()
         if len(text) > LONGEST or _WRITTEN[decimal].fullmatch(text) is None:

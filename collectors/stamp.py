@@ -13,6 +13,7 @@ from collectors.shown import shown
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 EARLIEST = -62_135_596_800_000_000  # 0001-01-01
 LATEST = 253_402_300_799_999_999  # 9999-12-31
+MICROSECOND = dt.timedelta(microseconds=1)
 PER_UNIT = {"s": 1_000_000, "ms": 1_000, "us": 1}
 NANOSECONDS = 1_000
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
@@ -65,8 +66,7 @@ def _microseconds(stamp: dt.datetime, zone: ZoneInfo | None) -> int:
         if zone is None:
             raise ValueError(f'{shown(stamp.isoformat())} names no time zone; set "time_zone"')
         stamp = stamp.replace(tzinfo=zone)
-    since = stamp - EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    return (stamp - EPOCH) // MICROSECOND
 
 
 def _count(raw: object, unit: str) -> int:

@@ -14,13 +14,12 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from collectors.key import KEY_TAG, RESERVED_TAGS, SUBGROUP_TAG, name_of, numbered
 from collectors.reading import KEY_MAX, KEY_MIN, Purpose, Quality, Reading, Reject
-from collectors.stamp import EPOCH, stamp_reader
+from collectors.stamp import EPOCH, MICROSECOND, stamp_reader
 
 ITEMS = 100_000
 """The most readings of one request."""
 SHAPE = 'write {"readings": [{"characteristic": ..., "value": ...}, ...]}'
 PAYLOAD = 8 * 1024
-MICROSECOND = dt.timedelta(microseconds=1)
 
 Format: TypeAlias = Literal["json", "ndjson", "csv"]
 Scalar: TypeAlias = str | int | float | bool | None

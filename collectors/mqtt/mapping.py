@@ -12,7 +12,7 @@ from collectors.mqtt.config import Subscription
 from collectors.mqtt.payload import KEPT_PAYLOAD, LARGEST_PAYLOAD, Columns, PayloadInvalid, Row
 from collectors.mqtt.topic import TopicPattern
 from collectors.number import markers, number
-from collectors.reading import Purpose, Quality, Reading, Reject
+from collectors.reading import KEY_MAX, KEY_MIN, Purpose, Quality, Reading, Reject
 from collectors.shown import WIDEST_INTEGER, shown
 from collectors.stamp import stamp_reader
 from collectors.words import purpose_of, quality_of
@@ -288,6 +288,8 @@ class SubscriptionMapping:
         raw: object, what: str, tags: Mapping[str, str] | None
     ) -> tuple[int | None, Mapping[str, str] | None]:
         """A key or subgroup as 64 bits, and the tags with its original where that is needed."""
+        if type(raw) is int and KEY_MIN < raw <= KEY_MAX:
+            return raw, tags
         if raw is UNSET or raw is None:
             return None, tags
         try:
