@@ -63,7 +63,7 @@ async def run_apply(
         try:
             plan = await _through_service(settings, path, url, dry_run=dry_run, who=who)
         except Unanswered as error:
-            raise Failed(f"{holder}, but {error}; say where it answers with --url") from error
+            raise Failed(f"{holder}, or say with --url where it answers: {error}") from error
     except StoreError as error:
         raise Failed(str(error)) from error
     show(plan, out, dry_run=dry_run)

@@ -91,6 +91,8 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
                 counted(len(plant.sources), "source"),
             )
             yield Finding("fine", f"{settings.plant}: {', '.join(counts)}")
+            for finding in _secrets(plant):
+                yield finding
     disk = _disk(settings)
     yield disk
     if settings.database_url is not None or disk.level != "wrong":
@@ -101,6 +103,18 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
     if plant is not None:
         async for finding in _sources(plant):
             yield finding
+
+
+def _secrets(plant: Plant) -> Iterator[Finding]:
+    """Those that stand in the plant file itself, and so in the database."""
+    for part in (*plant.sources, *plant.announce):
+        for name in ("password", "secret"):
+            if getattr(part, name, None) is not None:
+                yield Finding(
+                    "advice",
+                    f"{part.id}: its {name} stands in the plant file, and so in the database; "
+                    f"write it to a file that only Andon may read, and name that in {name}_file",
+                )
 
 
 def _disk(settings: Settings) -> Finding:

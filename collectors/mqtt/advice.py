@@ -47,11 +47,6 @@ async def advise(config: MqttConfig) -> list[str]:
 
 
 def _mapping(config: MqttConfig) -> Iterator[str]:
-    if config.password is not None:
-        yield (
-            f"{config.id}: its password stands in the plant file, and so in the database; write it "
-            "to a file that only Andon may read, and name that in password_file."
-        )
     for entry in config.subscription:
         where = f'{config.id}: "{entry.topic}"'
         if entry.time is None or config.clock == "arrival":

@@ -121,7 +121,7 @@ def test_apply_serve_post_stop_and_go_on(place, free_port):
         elsewhere = andon(place, "apply", "plant.toml", ANDON_PORT="1")
         assert elsewhere.returncode == 1
         assert f"process {process.pid}" in elsewhere.stderr
-        assert "say where it answers with --url" in elsewhere.stderr
+        assert "or say with --url where it answers" in elsewhere.stderr
 
         checked = andon(place, "check", "plant.toml")
         assert checked.returncode == 0, checked.stdout
@@ -196,6 +196,8 @@ SOURCES = """
 id = "broker"
 kind = "mqtt"
 url = "mqtt://127.0.0.1:1"
+username = "andon"
+password = "in-the-file"
 [[source.subscription]]
 topic = "plant/{characteristic}"
 [[source]]
@@ -235,6 +237,8 @@ def test_check_says_what_to_do(place, embedded):
     assert "bore: no limits" not in told.stdout
     assert "broker: 127.0.0.1:1" in told.stdout
     assert "check url" in told.stdout
+    assert "name that in password_file" in told.stdout
+    assert "in-the-file" not in told.stdout
     assert "press: no connection" in told.stdout
     assert "may double" in told.stdout
 

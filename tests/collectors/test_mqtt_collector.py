@@ -616,7 +616,5 @@ async def test_advice_about_an_older_broker(nats_mqtt: Nats) -> None:
 
 
 async def test_advice_about_nobody(free_port: Callable[[], int]) -> None:
-    said = await advise(config(free_port(), username="u", password="in-the-file"))
+    said = await advise(config(free_port()))
     assert any("refused; check url" in sentence for sentence in said)
-    assert any("password_file" in sentence for sentence in said)
-    assert not any("in-the-file" in sentence for sentence in said)
