@@ -20,6 +20,7 @@ ITEMS = 100_000
 """The most readings of one request."""
 SHAPE = 'write {"readings": [{"characteristic": ..., "value": ...}, ...]}'
 PAYLOAD = 8 * 1024
+NAME = 200
 
 Format: TypeAlias = Literal["json", "ndjson", "csv"]
 Scalar: TypeAlias = str | int | float | bool | None
@@ -75,6 +76,12 @@ class _Body(Struct, forbid_unknown_fields=True):
     readings: list[Item]
 
 
+class _Named(Struct):
+    """What an item that is wrong in itself calls its characteristic."""
+
+    characteristic: str
+
+
 class _Loose(Struct, forbid_unknown_fields=True):
     readings: list[msgspec.Raw]
 
@@ -94,6 +101,7 @@ _usual = msgspec.json.Decoder(_Usual)
 _body = msgspec.json.Decoder(_Body)
 _loose = msgspec.json.Decoder(_Loose)
 _item = msgspec.json.Decoder(Item)
+_named = msgspec.json.Decoder(_Named)
 _stamp = stamp_reader("iso", None)
 
 
@@ -118,14 +126,17 @@ def parse(
     for item, raw in _items(body, form):
         index = parsed.items
         parsed.items += 1
+        if parsed.items > ITEMS:
+            raise TooMany
         if isinstance(item, str):
-            parsed.rejects.append(Reject(_storable(item), bytes(raw)[:PAYLOAD], index))
+            payload, name = bytes(raw)[:PAYLOAD], _called(raw)
+            parsed.rejects.append(Reject(_storable(item), payload, index, name))
             continue
         try:
             made = list(_readings(item, name_for, arrived, identity, places))
         except ValueError as error:
             payload = bytes(raw) or json.dumps(msgspec.to_builtins(item)).encode()
-            name = _storable(item.characteristic[:200])
+            name = _storable(item.characteristic[:NAME])
             parsed.rejects.append(Reject(_storable(str(error)), payload[:PAYLOAD], index, name))
             continue
         parsed.timeless |= item.time is None
@@ -316,6 +327,13 @@ def _one(raw: bytes | msgspec.Raw) -> tuple[Item | str, bytes | msgspec.Raw]:
         return _worded(error), raw
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return _python_item(bytes(raw), error), raw
+
+
+def _called(raw: bytes | msgspec.Raw) -> str | None:
+    try:
+        return _storable(_named.decode(raw).characteristic[:NAME])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def _worded(error: Exception) -> str:

@@ -100,5 +100,25 @@ def test_the_usual_way_and_the_careful_way_agree(pairs):
 def test_a_request_has_a_largest_number_of_readings():
     values = json.dumps({"readings": [{"characteristic": "a", "values": [1] * (ITEMS + 1)}]})
     assert read(values.encode(), "json") is None
+    assert len(read(b"x\n" * ITEMS, "ndjson").rejects) == ITEMS
+    assert read(b'{"readings":[' + b"1," * ITEMS + b"1]}", "json") is None
+    assert read(b"x\n" * (ITEMS + 1), "ndjson") is None
+    assert read(b"characteristic,value\n" + b"a\n" * (ITEMS + 1), "csv") is None
     single = {"characteristic": "a", "value": 1, "time": "2026-11-23T10:00:00Z"}
     assert read(json.dumps({"readings": [single] * (ITEMS + 1)}).encode(), "json") is None
+
+
+def test_a_reject_names_its_characteristic_where_it_can():
+    wrong = [
+        {"characteristic": "scrap", "value": 3, "size": "x"},
+        {"characteristic": "scrap", "value": 3, "nonsense": 1},
+        {"characteristic": 7, "value": 3},
+        {"value": 3},
+        "scrap",
+    ]
+    named = ["scrap", "scrap", None, None, None]
+    for form, body in (
+        ("json", json.dumps({"readings": wrong})),
+        ("ndjson", "\n".join(json.dumps(item) for item in wrong)),
+    ):
+        assert [reject.characteristic for reject in read(body.encode(), form).rejects] == named
