@@ -132,7 +132,11 @@ async def test_cause_and_action_are_a_step_of_their_own(
     page = await screen.open(f"/alarms/{alarm['id']}", who="A. Roth")
     await expect(page.locator(".due")).to_be_visible()
     await page.get_by_role("button", name="Tool wear").click()
-    await page.get_by_role("button", name="Tool changed").click()
+    pressed = page.get_by_role("button", name="Tool changed")
+    await pressed.click()
+    # The pointer rests on it now, as on a touch screen after a tap: its words can be read.
+    await expect(pressed).to_have_css("background-color", "rgb(21, 25, 28)")
+    await expect(pressed).to_have_css("color", "rgb(255, 255, 255)")
     await page.get_by_label("Note", exact=True).fill("insert 7 broke")
     failing = re.compile("/cause$")
     await page.route(failing, lambda route: route.fulfill(status=500, body="{}"))

@@ -141,7 +141,6 @@ function Charts({ stream }: { stream: Stream }) {
         <div class="toolbar" role="toolbar" aria-label="Chart">
           <div class="group">
             <button
-              class={view.value.paused ? 'warn' : ''}
               aria-pressed={view.value.paused}
               onClick={() => (view.value.paused ? follow() : (view.value = { ...view.value, paused: true, to: end.value }))}
             >

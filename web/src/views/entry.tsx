@@ -231,7 +231,7 @@ function Form({ stream, onSent }: { stream: Stream; onSent: (sent: Sent) => void
             <button type="button" class="primary" onClick={() => (first.current?.focus(), first.current?.select(), (doubt.value = ''))}>
               Correct it
             </button>
-            <button type="button" onClick={() => void submit(true)}>
+            <button type="button" disabled={busy.value || offline.value} onClick={() => void submit(true)}>
               It is right: send it to quarantine
             </button>
           </div>

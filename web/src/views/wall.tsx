@@ -71,7 +71,7 @@ export function Plant() {
 function NoStreams({ line }: { line: string | null }) {
   return (
     <p class="empty">
-      No characteristics{line ? ` on ${lineTitle(line)}` : ''} yet. Add one in plant.toml, or send the first measurement.
+      No characteristics{line ? ` on ${lineTitle(line)}` : ''} yet. Describe them in plant.toml, then run andon apply plant.toml.
     </p>
   )
 }
