@@ -14,6 +14,7 @@ from app.clock import wall_clock
 from app.commands import place
 from app.commands.certificate import certified
 from app.commands.failure import Failed
+from app.commands.listener import bound
 from app.http.application import create_app
 from app.http.screen import build
 from app.live import FrameSocket
@@ -113,31 +114,6 @@ async def _listen(
         LOG.info("stopping")
     server.should_exit = True
     await serving
-
-
-def bound(host: str, port: int) -> socket.socket:
-    """A socket of this address, not listening yet.
-
-    Raises:
-        Failed: the address is taken, or not one of this machine.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except OSError as error:
-        raise Failed(f"{host} is no address of this machine: {error.strerror}") from error
-    listener = socket.socket(family, kind, protocol)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        raise Failed(
-            f"cannot listen on {host}:{port}: {error.strerror}; stop what uses it, or choose "
-            "another with --port"
-        ) from error
-    return listener
 
 
 def url_of(settings: Settings, listener: socket.socket) -> str:

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from app.commands.failure import Failed
+from app.commands.listener import bound
 from app.demo.broker import Broker, prepare
 from app.demo.children import Children
 from app.demo.configuration import plant_toml
@@ -56,7 +57,7 @@ def run_demo(*, port: int, data: Path | None, seed: int) -> None:
         raise Failed(
             f"{directory} cannot be made: {error.strerror}; choose another with --data"
         ) from error
-    _refuse_taken(port)
+    bound(HOST, port).close()  # the service takes it; said here before anything runs
     with _alone(directory):
         asyncio.run(Demo(port, directory, seed).run())
 
@@ -293,18 +294,6 @@ class Memory:
             self.put(name, port)
             return port
         raise Failed("no port is free on this machine")
-
-
-def _refuse_taken(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise Failed(
-                f"cannot listen on {HOST}:{port}: {error.strerror}; stop what uses it, or choose "
-                "another with --port"
-            ) from error
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from app.commands.failure import Failed
-from app.commands.serve import bound
+from app.commands.listener import bound
 from app.store.embedded import EmbeddedPostgres
 
 pytestmark = pytest.mark.servers
