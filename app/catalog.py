@@ -50,7 +50,7 @@ class Catalog:
         self._names: dict[str, Characteristic] = {}
         self._stream_ids: dict[int, dict[str | tuple[str, ...], int]] = {}
         self._stream_names: dict[str, int] = {}
-        self._tags: dict[tuple[str, ...], dict[str | tuple[str, ...], dict[str, str]]] = {}
+        self._tags: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
         self._streams_of: dict[int, list[int]] = {}
         self._versions_of: dict[int, list[int]] = {}
         self._versions_for: dict[tuple[int, int | None], list[int]] = {}  # one stream, or all
@@ -86,10 +86,13 @@ class Catalog:
             sole_stream=known.sole_stream if known else None,
             retired=retired,
         )
+        changed = known is not None and known.stream_tags != entry.stream_tags
         if known:
             for name in [name for name, other in self._names.items() if other.id == number]:
                 del self._names[name]
         self.characteristics[number] = entry
+        if changed:
+            self._find_streams_again(entry)
         self.revision += 1
         self._next_characteristic = max(self._next_characteristic, number + 1)
         if not retired:
@@ -110,20 +113,29 @@ class Catalog:
     def put_stream(self, stream: Stream) -> None:
         """Add a stream."""
         entry = self.characteristics[stream.characteristic]
-        values = _values(entry, stream.tags)
         # Many characteristics are measured in the same cavities: one dict for all of them.
-        shared = self._tags.setdefault(entry.stream_tags, {}).setdefault(values, stream.tags)
-        if shared == stream.tags:
-            stream.tags = shared
+        stream.tags = self._tags.setdefault(tuple(stream.tags.items()), stream.tags)
         self.streams[stream.id] = stream
         self._stream_names[stream.name] = stream.id
         self._next_stream = max(self._next_stream, stream.id + 1)
-        self._stream_ids.setdefault(stream.characteristic, {})[values] = stream.id
         siblings = self._streams_of.setdefault(stream.characteristic, [])
         if stream.id not in siblings:
             siblings.append(stream.id)
+        self._take_readings(entry, stream)
+
+    def _take_readings(self, entry: Characteristic, stream: Stream) -> None:
+        """Let a stream have the readings with its tags, if they still tell streams apart."""
+        if stream.tags.keys() != set(entry.stream_tags):
+            return  # made before another version named other tags: it is history
+        self._stream_ids.setdefault(entry.id, {})[_values(entry, stream.tags)] = stream.id
         if not entry.stream_tags:
             entry.sole_stream = stream.id
+
+    def _find_streams_again(self, entry: Characteristic) -> None:
+        entry.sole_stream = None
+        self._stream_ids.pop(entry.id, None)
+        for number in self.streams_of(entry.id):
+            self._take_readings(entry, self.streams[number])
 
     def stream_for(self, entry: Characteristic, tags: Mapping[str, str]) -> int | None:
         """The stream of these tags, made when it is new; None when there would be too many."""
@@ -133,16 +145,22 @@ class Catalog:
         values = [tags.get(tag, "") for tag in entry.stream_tags]
         if len(self._streams_of.get(entry.id, ())) >= STREAMS_PER_CHARACTERISTIC:
             return None
-        name = ":".join((entry.name, *map(_escaped, values)))
         stream = Stream(
             id=self._next_stream,
             characteristic=entry.id,
-            name=name,
+            name=self._free_name(":".join((entry.name, *map(_escaped, values)))),
             tags=dict(zip(entry.stream_tags, values, strict=True)),
         )
         self.put_stream(stream)
         self.unsaved_streams[stream.id] = stream
         return stream.id
+
+    def _free_name(self, name: str) -> str:
+        """A name that no stream has: other tags than now may have had the same values."""
+        found, number = name, 2
+        while found in self._stream_names:
+            found, number = f"{name}\\{number}", number + 1
+        return found
 
     def stream_named(self, name: str) -> int | None:
         """The stream with this name towards the outside."""

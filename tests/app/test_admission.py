@@ -251,3 +251,38 @@ def test_readings_are_admitted_together_as_one_by_one(batch) -> None:
     assert (found.quarantined, found.rejected) == (quarantined, rejected)
     assert together.unsaved_streams == alone.unsaved_streams
     assert together.unsaved_contexts == alone.unsaved_contexts
+
+
+TAGGED = [(), ("cavity",), ("part",), ("part", "cavity")]
+
+
+@pytest.mark.parametrize("before", TAGGED)
+@pytest.mark.parametrize("after", TAGGED)
+@pytest.mark.parametrize("restarted", [False, True])
+def test_other_stream_tags_make_other_streams(before, after, restarted) -> None:
+    """A version with other stream tags leaves the old streams as they are, also after a restart."""
+    tags = {"part": "1", "cavity": "1"}
+    catalog = Catalog()
+    catalog.put_characteristic(1, CharacteristicConfig(id="bore", stream=before))
+    admitted(catalog, reading(name="bore", tags=tags))
+    new = CharacteristicConfig(id="bore", stream=after)
+    catalog.put_characteristic(1, new)
+    if restarted:
+        catalog = again(catalog)
+    first = admitted(catalog, reading(name="bore", tags=tags)).rows["stream"].tolist()
+    catalog = again(catalog)
+    second = admitted(catalog, reading(name="bore", tags=tags)).rows["stream"].tolist()
+    assert first == second == ([1] if before == after else [2])
+    assert len({stream.name for stream in catalog.streams.values()}) == len(catalog.streams)
+    catalog.put_characteristic(1, CharacteristicConfig(id="bore", stream=before))
+    assert admitted(catalog, reading(name="bore", tags=tags)).rows["stream"].tolist() == [1]
+
+
+def again(catalog: Catalog) -> Catalog:
+    """The catalog as a restart reads it."""
+    made = Catalog()
+    for number, entry in catalog.characteristics.items():
+        made.put_characteristic(number, entry.config)
+    for stream in catalog.streams.values():
+        made.put_stream(Stream(stream.id, stream.characteristic, stream.name, dict(stream.tags)))
+    return made

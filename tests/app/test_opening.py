@@ -143,7 +143,7 @@ async def test_a_damaged_batch_is_told_and_nothing_runs(tmp_path, service) -> No
     spool.open()
     spool.save_snapshot(one.state.snapshot(), 0)
     spool.append(Batch(1, NOW))
-    spool._ask(lambda file: file.execute("UPDATE batch SET packed = x'00'"))
+    spool._file.ask(lambda file: file.execute("UPDATE batch SET packed = x'00'"))
     spool.close()
     with pytest.raises(SpoolBroken, match="batch 1 is damaged"):
         await one.start()
