@@ -88,6 +88,45 @@ async def test_beyond_the_specification_outranks_control_limits(
     await expect(page).to_have_title(re.compile("■"))
 
 
+async def test_a_mark_beyond_the_scale_of_a_tile_stands_at_its_edge(
+    screen: Watched, feeder: FeederProcess, has_color: Callable[[str], str]
+) -> None:
+    page = await screen.open("/wall/line-2")
+    selector = '.tile[data-stream="coating"] canvas'
+    await expect(tile(page, "coating").locator(".digits")).to_have_text(re.compile(r"\d"))
+    assert await page.evaluate(has_color(selector), AMBER) == 0
+    feeder.measure("coating", 40)
+    await expect(tile(page, "coating").locator(".badge.p2")).to_contain_text("▲")
+    await until(page, has_color(selector), AMBER, least=10)
+
+
+async def test_nothing_can_be_saved_while_the_server_is_away(
+    screen: Watched, feeder: FeederProcess
+) -> None:
+    screen.losing = True
+    alarm = feeder.measure("face-runout", 4.4)["alarms"][0]
+    pages = {
+        path: await screen.open(path, who="A. Roth")
+        for path in (f"/alarms/{alarm['id']}", "/entry/bore-diameter", "/limits/bore-diameter")
+    }
+    entry = pages["/entry/bore-diameter"]
+    value = entry.get_by_label("Value (mm)")
+    await value.fill("250")
+    await entry.get_by_role("button", name="Save").click()
+    await expect(entry.get_by_role("button", name="send it to quarantine")).to_be_enabled()
+    for page in pages.values():
+        await expect(page.locator(".live.is-live")).to_be_visible()
+        await page.context.set_offline(True)
+        await expect(page.locator(".banner")).to_be_visible()
+        for button in await page.locator("button.primary.big").all():
+            await expect(button).to_be_disabled()
+        await expect(page.get_by_text("Not now: the server is away.").first).to_be_visible()
+    await expect(entry.get_by_role("button", name="send it to quarantine")).to_be_disabled()
+    await expect(value).to_have_value("250")
+    snooze = pages[f"/alarms/{alarm['id']}"].get_by_role("button", name="Snooze")
+    await expect(snooze).to_be_disabled()
+
+
 async def test_seen_is_one_tap_and_a_badge_that_stays(
     screen: Watched, feeder: FeederProcess
 ) -> None:
