@@ -1,5 +1,6 @@
 """Settings, metrics, commands, plant-file keys and collectors are documented, all of them."""
 
+import ast
 import re
 import tomllib
 from collections.abc import Iterator
@@ -83,6 +84,41 @@ def test_links_between_the_documents_lead_somewhere() -> None:
         if "://" not in target and not (page.parent / target).exists()
     ]
     assert not dead
+
+
+BOUNDS = re.findall(
+    r"^\| ([^|]+) \| ([^|]+) \| ([^|]+) \| [^|]+ \|$",
+    text("architecture.md").partition("## Bounds")[2].partition("##")[0],
+    re.MULTILINE,
+)[1:]
+UNITS = {"KiB": (1024,), "MiB": (1 << 20,), "GiB": (1 << 30,), "s": (1, 1e3, 1e6), "": (1,)}
+
+
+def numbers_in(path: Path) -> set[float]:
+    """All numbers that a module's source says, also as products and shifts."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        numbers = [n for n in ast.walk(node) if isinstance(n, ast.Constant | ast.Name)]
+        if isinstance(node, ast.BinOp | ast.Constant) and all(
+            isinstance(n, ast.Constant) and isinstance(n.value, int | float) for n in numbers
+        ):
+            found.add(eval(compile(ast.Expression(node), str(path), "eval")))  # noqa: S307
+    return found
+
+
+@pytest.mark.parametrize(("what", "bound", "where"), BOUNDS, ids=[row[0] for row in BOUNDS])
+def test_every_bound_is_what_the_code_says(what: str, bound: str, where: str) -> None:
+    said: set[float] = set().union(
+        *(numbers_in(ROOT / path) for path in re.findall(r"`([\w/.]+)`", where))
+    )
+    said |= {
+        Settings.model_fields[name].default
+        for name in re.findall(r"`(\w+)`", bound)
+        if name in Settings.model_fields
+    }
+    for number, unit in re.findall(r"(?<![\w`])(\d[\d,]*)(?: (KiB|MiB|GiB|s)\b)?", bound):
+        value = int(number.replace(",", ""))
+        assert {value * factor for factor in UNITS[unit]} & said, (what, number)
 
 
 def test_decisions_are_numbered_without_a_gap() -> None:
