@@ -24,8 +24,14 @@ Place = Sequence[str | int]
 def explain(error: ValidationError, model: type[BaseModel], where: str) -> list[str]:
     """One sentence per mistake; ``where`` names the table that was being read."""
     sentences = []
-    for mistake in error.errors(include_url=False):
+    mistakes = error.errors(include_url=False)
+    for mistake in mistakes:
         place = [*mistake["loc"]]
+        if mistake["type"] == "too_short" and any(
+            other["loc"][: len(place)] == mistake["loc"] and other is not mistake
+            for other in mistakes
+        ):
+            continue  # what it holds is wrong itself, and told so
         if mistake["type"] == "extra_forbidden":
             name = str(place.pop())
             said = f'unknown key "{name}"{nearest(name, known_keys(model, place))}'

@@ -38,6 +38,9 @@ __all__ = [
 ]
 
 
+POSTED = "http"
+"""The source of all readings that arrive over HTTP; a plant file can have none of this name."""
+
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -231,6 +234,8 @@ def _name_clashes(plant: Plant) -> Iterator[str]:
                     f'characteristic "{config.id}": alias "{alias}" already means "{owner}"; '
                     "a name may stand for one characteristic only"
                 )
+    if any(config.id == POSTED for config in plant.sources):
+        yield f'source "{POSTED}": readings that are posted go by this name; choose another id'
     for kind, configs in (("source", plant.sources), ("announce", plant.announce)):
         ids = Counter(config.id for config in configs)
         for name, times in ids.items():

@@ -15,10 +15,11 @@ from app.http.current import Current
 from app.http.items import ITEMS, Format, Item, Parsed, TooMany, Unreadable, parse
 from app.http.ports import Clock, Service, Verdict
 from app.http.problem import Problem
+from app.plantfile import POSTED
 from app.store.errors import StoreError
 from collectors.reading import Delivery, Outcome, Receipt
 
-SOURCE = "http"
+SOURCE = POSTED
 FORMS: dict[str, Format] = {
     "": "json",
     "application/json": "json",

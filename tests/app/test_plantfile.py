@@ -212,3 +212,19 @@ def test_a_tag_may_be_called_characteristic(tmp_path):
     """
     [source] = parse_plant(text, base_dir=tmp_path).sources
     assert source.registers[0].tags == {"characteristic": "of the steel"}
+
+
+def test_no_source_goes_by_the_name_of_the_posted_readings():
+    broker = '[[source]]\nid = "http"\nkind = "mqtt"\nurl = "mqtt://b"\n'
+    text = broker + '[[source.subscription]]\ntopic = "a/{characteristic}"'
+    assert mistakes(text) == [
+        'source "http": readings that are posted go by this name; choose another id'
+    ]
+
+
+def test_a_list_is_not_called_too_short_for_what_is_wrong_in_it():
+    broker = '[[source]]\nid = "b"\nkind = "mqtt"\nurl = "mqtt://b"\n'
+    [said] = mistakes(broker + '[[source.subscription]]\ntopic = "a/#/{characteristic}"')
+    assert '"#" stands only at the end' in said
+    [said] = mistakes(broker + "subscription = []")
+    assert "at least 1" in said
