@@ -9,11 +9,14 @@ WEB_SOURCES := $(shell find web -type f -not -path '*/node_modules/*' 2>/dev/nul
 UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
+# Of the command line alone: many environments have a PORT that means something else.
+AT := $(if $(filter command,$(word 1,$(origin PORT))),--port $(PORT))
+
 .PHONY: help install demo servers test check bench chaos lock wheel clean
 
 help:
 	@echo "make install   the service and its screen, into .venv and app/static"
-	@echo "make demo      the same, then a simulated plant running; the URL is printed"
+	@echo "make demo      the same, then a simulated plant running; the URL is printed (make demo PORT=8001)"
 	@echo "make check     the fast part of the tests, for the inner loop"
 	@echo "make test      linters, types and all tests, on real servers"
 	@echo "make bench     the benchmarks: a table, and build/bench.json"
@@ -25,7 +28,7 @@ help:
 install: .venv/.installed app/static/index.html
 
 demo: install
-	@$(BIN)/andon demo
+	@$(BIN)/andon demo $(AT)
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "Andon needs Python 3.11 or newer on the PATH." >&2; exit 1; }
