@@ -292,6 +292,8 @@ def source_lost(
     """What a lost source means: nothing that it feeds is being checked."""
     why = f": {error}" if error else ""
     waits = f"{counted(streams, 'chart')} {'waits' if streams == 1 else 'wait'} for it"
+    if streams == 0:  # it is a source's readings that tell which charts it feeds
+        waits = "nothing has come from it yet"
     return (
         f"Source {name} has been lost since {clock(since, zone, at, seconds=True)}{why}. "
         f"{waits[0].upper()}{waits[1:]}. Check its power, network and settings. [source]"

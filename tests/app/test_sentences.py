@@ -220,4 +220,4 @@ def test_how_far_out_counts_in_the_distance_of_the_limit():
 
 def test_no_chart_one_chart_two_charts():
     ends = [source_lost("p", at(0), None, n, BERLIN, at=NOW).split(". ")[1] for n in range(3)]
-    assert ends == ["No charts wait for it", "1 chart waits for it", "2 charts wait for it"]
+    assert ends == ["Nothing has come from it yet", "1 chart waits for it", "2 charts wait for it"]
