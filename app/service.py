@@ -19,6 +19,7 @@ from app.http.ports import DatabaseAway, Health, NotReady, Row, Verdict
 from app.http.readings import SOURCE as HTTP
 from app.intake import Intake
 from app.journal import Durable, Journal
+from app.judge import Judge
 from app.late import LateReadings
 from app.live import Door, Live
 from app.metrics import BATCHES, LOOP_LAG, POINTS, READINGS, VIOLATIONS, Gauges, SourceState
@@ -83,10 +84,12 @@ class Service:
         self.numbers = Numbers()
         self.highest: dict[str, int] = {}
         self.state = State(self.catalog, self.engine, self.late, self.alarms, self.numbers)
+        self.judge = Judge(
+            self.catalog, self.engine, self.alarms, self.journal, self.late, self.records, clock
+        )
         self.pipeline = Pipeline(
-            self.intake, self.catalog, self.engine, self.alarms, self.journal, self.late,
-            self.records, self.lock, clock,
-        )  # fmt: skip
+            self.intake, self.catalog, self.judge, self.alarms, self.journal, self.lock, clock
+        )
         self.sources_running = Sources(self.catalog, self.intake.emit, clock)
         self.hub = Live(self.facts, clock=clock, build=self.build)
         self.door = Door(self.hub, clients=settings.live_clients)
@@ -103,11 +106,11 @@ class Service:
         self._wire()
 
     def _wire(self) -> None:
-        pipeline, journal = self.pipeline, self.journal
-        pipeline.numbers = self.numbers
+        judge, pipeline, journal = self.judge, self.pipeline, self.journal
+        judge.numbers = self.numbers
+        judge.describe = self.facts.describe
+        judge.past = self.records.fill_past
         pipeline.batch_max = self.settings.batch_max
-        pipeline.describe = self.facts.describe
-        pipeline.past = self.records.fill_past
         pipeline.committed = self._committed
         pipeline.wants_trial = self.trials.want
         self.records.away = lambda: journal.away
@@ -249,8 +252,8 @@ class Service:
         await self.sources_running.configure(
             [KINDS[one["kind"]].config.model_validate(one) for one in plant.get("sources", ())]
         )
-        self.pipeline.traits = self.sources_running.traits()
-        self.pipeline.measured = self.sources_running.traits
+        self.judge.traits = self.sources_running.traits()
+        self.judge.measured = self.sources_running.traits
 
     @property
     def plant(self) -> PlantSection:

@@ -28,7 +28,7 @@ class Kept(Line):
     def _build(self) -> None:
         super()._build()
         self.numbers = Numbers()
-        self.pipeline.numbers = self.numbers
+        self.judge.numbers = self.numbers
         self.state = State(self.catalog, self.engine, self.late, self.alarms, self.numbers)
         journal = self.journal
         journal.snapshot, journal.aftermath = self.state.snapshot, self.state.aftermath

@@ -9,6 +9,7 @@ from app.catalog import Catalog
 from app.characteristic import CharacteristicConfig
 from app.engine import Engine
 from app.intake import Intake
+from app.judge import Judge
 from app.late import LateReadings
 from app.pipeline import Pipeline
 from app.restart import bring_back
@@ -80,12 +81,14 @@ class Line:
         self.intake = Intake(10**6)
         self.lock = getattr(self, "lock", None) or asyncio.Lock()
         self.journal = getattr(self, "journal", None) or self._journal()
+        self.judge = Judge(
+            self.catalog, self.engine, self.alarms, self.journal, self.late, self.store, lambda: NOW
+        )
         self.pipeline = Pipeline(
-            self.intake, self.catalog, self.engine, self.alarms, self.journal, self.late,
-            self.store, self.lock, lambda: NOW,
-        )  # fmt: skip
-        self.pipeline.traits[SOURCE] = SourceTraits(1)
-        self.pipeline.describe = lambda stream: StreamFacts(
+            self.intake, self.catalog, self.judge, self.alarms, self.journal, self.lock, lambda: NOW
+        )
+        self.judge.traits[SOURCE] = SourceTraits(1)
+        self.judge.describe = lambda stream: StreamFacts(
             characteristic=self.config.id,
             label=self.config.id,
             stream_name=self.catalog.streams[stream].name,

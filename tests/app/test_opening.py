@@ -2,20 +2,23 @@
 
 import asyncio
 import os
+import sqlite3
+from contextlib import closing
 
 import msgspec
 import pytest
 
+from app.characteristic import CharacteristicConfig
 from app.duration import UNITS
 from app.http.ports import DatabaseAway, NotReady
 from app.plantfile import PlantInvalid
 from app.service import Service
 from app.settings import Settings
-from app.store.batch import Batch
+from app.store.batch import Batch, Stream
 from app.store.errors import AlreadyWriting, SpoolBroken, StoreRefused
 from app.store.spool import Spool
 from collectors.reading import Delivery, Reading
-from tests.app.line import NOW
+from tests.app.line import NOW, SECOND, version
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 
@@ -143,8 +146,9 @@ async def test_a_damaged_batch_is_told_and_nothing_runs(tmp_path, service) -> No
     spool.open()
     spool.save_snapshot(one.state.snapshot(), 0)
     spool.append(Batch(1, NOW))
-    spool._file.ask(lambda file: file.execute("UPDATE batch SET packed = x'00'"))
     spool.close()
+    with closing(sqlite3.connect(spool.path, isolation_level=None)) as file:
+        file.execute("UPDATE batch SET packed = x'00'")
     with pytest.raises(SpoolBroken, match="batch 1 is damaged"):
         await one.start()
     assert free(tmp_path)
@@ -152,8 +156,13 @@ async def test_a_damaged_batch_is_told_and_nothing_runs(tmp_path, service) -> No
 
 async def test_what_cannot_be_stored_does_not_end_the_watch(tmp_path, service) -> None:
     one = service(tmp_path)
+    config = CharacteristicConfig(id="force", expect="1s")
+    one.catalog.put_characteristic(1, config)
+    one.catalog.put_version(version(1, 1, config, None))
+    one.catalog.put_stream(Stream(1, 1, "force", {}))
+    one.engine.ensure()
+    one.watch.started = NOW - 60 * SECOND  # nothing came for a minute
     tried = asyncio.Event()
-    one.alarms.due = lambda _: True  # type: ignore[method-assign]
 
     async def refuse(_) -> None:
         tried.set()

@@ -17,7 +17,7 @@ AGO = 20 * 60 * SECOND
 @pytest.mark.parametrize(("skew", "called"), [(0, False), (-AGO, True)])
 def test_a_slow_clock_silences_nobody(skew: int, called: bool) -> None:
     line = Line(FORCE, LIMITS)
-    line.pipeline.measured = lambda: {SOURCE: SourceTraits(1, skew=skew)}
+    line.judge.measured = lambda: {SOURCE: SourceTraits(1, skew=skew)}
     late = Reading("force", 11.0, NOW - AGO, 1)
     asyncio.run(line.pipeline.deliver([Delivery(SOURCE, NOW, [late])]))
     (alarm,) = line.alarms.open_alarms()
@@ -29,6 +29,6 @@ def test_a_clock_that_runs_ahead_is_known_as_soon_as_it_is_measured() -> None:
     ahead = Reading("force", 10.0, NOW + 300 * SECOND, 1)
     asyncio.run(line.feed([ahead]))
     assert not line.store.readings
-    line.pipeline.measured = lambda: {SOURCE: SourceTraits(1, skew=300 * SECOND)}
+    line.judge.measured = lambda: {SOURCE: SourceTraits(1, skew=300 * SECOND)}
     asyncio.run(line.feed([ahead]))
     assert len(line.store.all_readings(1)) == 1
