@@ -1,53 +1,27 @@
 """A posted body becomes readings and rejects; pure, so that large bodies can go to a thread."""
 
-import csv
 import datetime as dt
-import io
 import json
 import math
-import re
-from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated, Any, Literal, TypeAlias
+from collections.abc import Callable, Iterator
+from typing import Annotated, TypeAlias
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct
 
+from app.http.formats import Format, Item, Scalar, items_of
 from collectors.key import KEY_TAG, RESERVED_TAGS, SUBGROUP_TAG, name_of, numbered
 from collectors.reading import KEY_MAX, KEY_MIN, Purpose, Quality, Reading, Reject
 from collectors.stamp import EPOCH, MICROSECOND, stamp_reader
 
 ITEMS = 100_000
 """The most readings of one request."""
-SHAPE = 'write {"readings": [{"characteristic": ..., "value": ...}, ...]}'
 PAYLOAD = 8 * 1024
 NAME = 200
-
-Format: TypeAlias = Literal["json", "ndjson", "csv"]
-Scalar: TypeAlias = str | int | float | bool | None
-
-
-class Unreadable(Exception):
-    """The body cannot be told apart into items."""
 
 
 class TooMany(Exception):
     """More readings than one request may carry."""
-
-
-class Item(Struct, forbid_unknown_fields=True):
-    """One item of a request, as MES systems send it."""
-
-    characteristic: str
-    value: float | UnsetType | None = UNSET
-    values: list[float] | UnsetType = UNSET
-    time: str | None = None
-    key: int | float | str | None = None
-    size: float | None = None
-    quality: Quality = "good"
-    purpose: Purpose = "production"
-    subgroup: int | float | str | None = None
-    tags: dict[str, Scalar] | None = None
-    historical: bool = False
 
 
 Number: TypeAlias = Annotated[int, Meta(ge=KEY_MIN + 1, le=KEY_MAX)]
@@ -72,18 +46,10 @@ class _Usual(Struct, forbid_unknown_fields=True):
     readings: list[_Plain]
 
 
-class _Body(Struct, forbid_unknown_fields=True):
-    readings: list[Item]
-
-
 class _Named(Struct):
     """What an item that is wrong in itself calls its characteristic."""
 
     characteristic: str
-
-
-class _Loose(Struct, forbid_unknown_fields=True):
-    readings: list[msgspec.Raw]
 
 
 class Parsed(Struct):
@@ -98,9 +64,6 @@ class Parsed(Struct):
 
 
 _usual = msgspec.json.Decoder(_Usual)
-_body = msgspec.json.Decoder(_Body)
-_loose = msgspec.json.Decoder(_Loose)
-_item = msgspec.json.Decoder(Item)
 _named = msgspec.json.Decoder(_Named)
 _stamp = stamp_reader("iso", None)
 
@@ -123,7 +86,7 @@ def parse(
             return usual
     parsed = Parsed([], [], [], 0)
     places: dict[tuple[str, int], int] = {}
-    for item, raw in _items(body, form):
+    for item, raw in items_of(body, form):
         index = parsed.items
         parsed.items += 1
         if parsed.items > ITEMS:
@@ -291,44 +254,6 @@ def _tags(tags: dict[str, Scalar] | None) -> dict[str, str]:
     return told
 
 
-def _storable(text: str) -> str:
-    """Text without what PostgreSQL refuses: NUL, and halves of surrogate pairs."""
-    if text.isascii():
-        return text.replace("\0", "?")
-    return text.encode("utf-8", "replace").decode().replace("\0", "?")
-
-
-Parts: TypeAlias = Iterable[tuple[Item | str, bytes | msgspec.Raw]]
-
-
-def _items(body: bytes, form: Format) -> Parts:
-    if form == "csv":
-        return _csv(body)
-    if form == "ndjson":
-        return _lines(body)
-    try:
-        return [(item, b"") for item in _body.decode(body).readings]
-    except msgspec.ValidationError:
-        pass  # one item at a time then: the others are fine
-    except (msgspec.DecodeError, RecursionError) as error:
-        return _python_json(body, error)
-    try:
-        return [_one(raw) for raw in _loose.decode(body).readings]
-    except msgspec.ValidationError as error:
-        raise Unreadable(f"{SHAPE}: {error}") from None
-    except (msgspec.DecodeError, RecursionError) as error:
-        return _python_json(body, error)
-
-
-def _one(raw: bytes | msgspec.Raw) -> tuple[Item | str, bytes | msgspec.Raw]:
-    try:
-        return _item.decode(raw), raw
-    except msgspec.ValidationError as error:
-        return _worded(error), raw
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return _python_item(bytes(raw), error), raw
-
-
 def _called(raw: bytes | msgspec.Raw) -> str | None:
     try:
         return _storable(_named.decode(raw).characteristic[:NAME])
@@ -336,89 +261,8 @@ def _called(raw: bytes | msgspec.Raw) -> str | None:
         return None
 
 
-def _worded(error: Exception) -> str:
-    """The library's sentence without its path into the item."""
-    return str(error).replace(" - at `$", " at `").replace("`.", "`")
-
-
-def _python_json(body: bytes, error: Exception) -> Parts:
-    """A second look at what is not strictly JSON: NaN, Infinity, numbers beyond every range."""
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        raise Unreadable(f"the body is no JSON: {error}") from None
-    items = document.get("readings") if isinstance(document, dict) else None
-    if not isinstance(items, list) or len(document) != 1:
-        raise Unreadable(SHAPE)
-    return [(_converted(item), json.dumps(item).encode()) for item in items]
-
-
-def _python_item(raw: bytes, error: Exception) -> Item | str:
-    try:
-        document = json.loads(raw)
-    except (ValueError, RecursionError):
-        return f"is no JSON: {error}"
-    return _converted(document)
-
-
-def _converted(document: object) -> Item | str:
-    try:
-        return msgspec.convert(document, Item)
-    except (msgspec.ValidationError, RecursionError) as error:
-        return _worded(error)
-
-
-def _lines(body: bytes) -> Parts:
-    for line in body.split(b"\n"):
-        if line.strip():
-            yield _one(line)
-
-
-COLUMNS = frozenset(Item.__struct_fields__) - {"values", "tags"}
-SEPARATORS = ",;\t"
-WHOLE = re.compile(r"0|-?[1-9][0-9]{0,38}")
-
-
-def _csv(body: bytes) -> Parts:
-    """Rows under a header; other columns than an item's own are tags."""
-    try:
-        text = body.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise Unreadable("the CSV is not UTF-8 text") from None
-    head = text.split("\n", 1)[0]
-    separator = max(SEPARATORS, key=head.count)
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    try:
-        header = [name.strip() for name in next(rows, [])]
-        if "characteristic" not in header or "value" not in header:
-            raise Unreadable(
-                "the first row of the CSV names its columns: characteristic, value, ..."
-            )
-        if len(set(header)) != len(header):
-            raise Unreadable("two columns of the CSV have the same name")
-        for row in rows:
-            if row:
-                yield _row(header, row, separator)
-    except csv.Error as error:
-        raise Unreadable(f"the CSV cannot be read: {error}") from None
-
-
-def _row(header: list[str], row: list[str], separator: str) -> tuple[Item | str, bytes]:
-    raw = separator.join(row).encode()
-    if len(row) != len(header):
-        return f"has {len(row)} columns, the header {len(header)}", raw
-    cells = {name: cell.strip() for name, cell in zip(header, row, strict=True) if cell.strip()}
-    document: dict[str, Any] = {name: cell for name, cell in cells.items() if name in COLUMNS}
-    tags = {name.removeprefix("tags."): cell for name, cell in cells.items() if name not in COLUMNS}
-    for number in ("value", "size"):
-        # A semicolon between columns leaves the comma to the numbers, as in continental Europe.
-        if separator == ";" and number in document:
-            document[number] = document[number].replace(",", ".")
-    for name in ("key", "subgroup"):
-        cell = document.get(name, "")
-        if WHOLE.fullmatch(cell):  # "007" is a text: as a number it would not come back as sent
-            document[name] = int(cell)
-    try:
-        return msgspec.convert({**document, "tags": tags or None}, Item, strict=False), raw
-    except msgspec.ValidationError as error:
-        return _worded(error), raw
+def _storable(text: str) -> str:
+    """Text without what PostgreSQL refuses: NUL, and halves of surrogate pairs."""
+    if text.isascii():
+        return text.replace("\0", "?")
+    return text.encode("utf-8", "replace").decode().replace("\0", "?")

@@ -12,7 +12,8 @@ from fastapi.responses import Response
 
 from app.duration import parse_duration
 from app.http.current import Current
-from app.http.items import ITEMS, Format, Item, Parsed, TooMany, Unreadable, parse
+from app.http.formats import Format, Item, Unreadable
+from app.http.items import ITEMS, Parsed, TooMany, parse
 from app.http.ports import Clock, Service, Verdict
 from app.http.problem import Problem
 from app.plantfile import POSTED

@@ -4,10 +4,12 @@ import json
 import math
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.http.items import ITEMS, Parsed, TooMany, Unreadable, parse
+from app.http.formats import Unreadable
+from app.http.items import ITEMS, Parsed, TooMany, parse
 from collectors.reading import KEY_MAX, KEY_MIN
 
 ARRIVED = 1_800_000_000_000_000
@@ -106,6 +108,27 @@ def test_a_request_has_a_largest_number_of_readings():
     assert read(b"characteristic,value\n" + b"a\n" * (ITEMS + 1), "csv") is None
     single = {"characteristic": "a", "value": 1, "time": "2026-11-23T10:00:00Z"}
     assert read(json.dumps({"readings": [single] * (ITEMS + 1)}).encode(), "json") is None
+
+
+@pytest.mark.parametrize(
+    ("item", "told"),
+    [
+        ({"characteristic": "a", "size": "x"}, "size: send a number, not text"),
+        ({"characteristic": "a", "values": [1, None]}, "values[1]: send a number, not null"),
+        ({"characteristic": "a", "values": {}}, "values: send a list, not an object"),
+        ({"characteristic": "a", "key": []}, "key: send text or a number, not a list"),
+        ({"characteristic": 5}, "characteristic: send text, not a number"),
+        ({"value": 1}, "characteristic is missing"),
+        ({"characteristic": "a", "valve": 1}, "unknown field valve; there are characteristic, "),
+        ({"characteristic": "a", "quality": "x"}, "quality: 'x' is none of good, uncertain, bad"),
+        (5, "send an object, not a number"),
+    ],
+)
+@pytest.mark.parametrize("form", ["json", "ndjson"])
+def test_a_wrong_item_is_told_in_words(item, told, form):
+    body = json.dumps(item if form == "ndjson" else {"readings": [item]}).encode()
+    [reject] = parse(body, form, str, ARRIVED, "k").rejects
+    assert reject.reason.startswith(told)
 
 
 def test_a_reject_names_its_characteristic_where_it_can():
