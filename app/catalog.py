@@ -123,10 +123,15 @@ class Catalog:
             siblings.append(stream.id)
         self._take_readings(entry, stream)
 
+    def is_history(self, stream: Stream) -> bool:
+        """Whether a stream gets no more readings: it was made before a version named other tags."""
+        entry = self.characteristics[stream.characteristic]
+        return entry.retired or stream.tags.keys() != set(entry.stream_tags)
+
     def _take_readings(self, entry: Characteristic, stream: Stream) -> None:
         """Let a stream have the readings with its tags, if they still tell streams apart."""
         if stream.tags.keys() != set(entry.stream_tags):
-            return  # made before another version named other tags: it is history
+            return
         self._stream_ids.setdefault(entry.id, {})[_values(entry, stream.tags)] = stream.id
         if not entry.stream_tags:
             entry.sole_stream = stream.id

@@ -122,9 +122,9 @@ class Watch:
             self._retired = set()
             for stream in list(self._catalog.streams.values()):  # a thread may add some
                 entry = self._catalog.characteristics[stream.characteristic]
-                if entry.retired:
+                if self._catalog.is_history(stream):
                     self._retired.add(stream.id)
-                if stream.id < len(self._expect) and entry.config.expect and not entry.retired:
+                elif stream.id < len(self._expect) and entry.config.expect:
                     self._expect[stream.id] = entry.config.expect
         return self._expect
 

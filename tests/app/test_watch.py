@@ -58,10 +58,10 @@ async def service(embedded_url, mosquitto, tmp_path):
     await running.stop()
 
 
-async def measured(service: Service, characteristic: str, value: float) -> None:
+async def measured(service: Service, characteristic: str, value: float, tags=None) -> None:
     now = service.clock()
     receipt = await service.intake.emit(
-        Delivery("gauges", now, [Reading(characteristic, value, now, key=now)])
+        Delivery("gauges", now, [Reading(characteristic, value, now, key=now, tags=tags)])
     )
     await receipt
 
@@ -125,3 +125,19 @@ async def test_a_lost_source_that_is_taken_out_of_the_file_leaves_no_alarm_that_
     async with service.exclusive() as unit:
         unit.put_plant(plant)
     await until(service, {"source:gauges": "out_of_service"})
+
+
+async def test_streams_that_other_tags_left_behind_are_not_waited_for(service):
+    clock = service.clock
+    await source_is(service, "up")
+    await measured(service, "gloss", 84.0)
+    clock.now += 13 * SECOND
+    await until(service, {"gloss": "unack"})
+    plant = parse_plant(EMPTY.replace("expect", 'stream = ["cavity"]\nexpect', 1), base_dir=Path())
+    async with service.exclusive() as unit:
+        by = apply.Author("Kim", clock(), "a new tool")
+        await put_steps(service, unit, apply.plan(plant, service.catalog).steps, by)
+    await until(service, {"gloss": "out_of_service"})
+    await measured(service, "gloss", 84.0, {"cavity": "2"})
+    clock.now += 13 * SECOND
+    await until(service, {"gloss": "out_of_service", "gloss:2": "unack"})
