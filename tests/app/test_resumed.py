@@ -67,6 +67,7 @@ async def test_a_subgroup_from_before_the_outage_goes_on_in_it(made) -> None:
     assert told == {"its subgroup had begun before the database was away"}
 
 
+@pytest.mark.slow
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )

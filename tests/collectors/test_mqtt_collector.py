@@ -506,7 +506,9 @@ async def test_tls_with_certificates_on_both_sides(
     gc.collect()  # a socket that was left open would be told here, as an error
 
 
-@pytest.mark.parametrize("what", ["hangs up", "talks nonsense", "is silent"])
+@pytest.mark.parametrize(
+    "what", ["hangs up", "talks nonsense", pytest.param("is silent", marks=pytest.mark.slow)]
+)
 async def test_tls_with_somebody_who_has_none(what: str) -> None:
     async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(100)
