@@ -37,6 +37,7 @@ class Records:
         self._store = store
         self.names: Callable[[], Mapping[int, str]] = dict  # sources by number
         self.stream_names: Callable[[int], str] = str
+        self.characteristic_names: Callable[[int], str] = str
         self.away: Callable[[], bool] = lambda: False
 
     # judging
@@ -262,6 +263,8 @@ class Records:
             {
                 "id": one.id,
                 "source": names.get(one.source),
+                "characteristic": one.characteristic
+                and self.characteristic_names(one.characteristic),
                 "start": iso(one.start),
                 "end": iso(one.end),
                 "missed": one.missed,

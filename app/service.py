@@ -115,7 +115,9 @@ class Service:
         pipeline.wants_trial = self.trials.want
         self.records.away = lambda: journal.away
         self.records.names = lambda: {one.id: one.name for one in self.catalog.sources.values()}
-        self.records.stream_names = lambda number: self.catalog.streams[number].name
+        catalog = self.catalog
+        self.records.stream_names = lambda number: catalog.streams[number].name
+        self.records.characteristic_names = lambda number: catalog.characteristics[number].name
         journal.snapshot = self.state.snapshot
         journal.aftermath = self.state.aftermath
         journal.draining = self.resumed.look

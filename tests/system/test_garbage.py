@@ -459,6 +459,9 @@ def test_on_modbus(service, press, axis):
         assert "with exception 2" in items[0]["reason"]
         plc.write_registers(EXCEPTION, [0])
         until("it is read again", lambda: made(service, plc))
+        plc.write_registers(98, [1000])
+        gaps = until("the jump shows", lambda: service.items("/gaps?source=press"))
+        assert (gaps[0]["characteristic"], gaps[0]["missed"] > 900) == ("force", True)
 
     axis.freeze()
     try:
