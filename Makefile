@@ -12,7 +12,7 @@ UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --pytho
 # Of the command line alone: many environments have a PORT that means something else.
 AT := $(if $(filter command,$(word 1,$(origin PORT))),--port $(PORT))
 
-.PHONY: help install demo servers test check bench chaos lock wheel clean
+.PHONY: help install demo servers test check check-app check-rest bench chaos lock wheel clean
 
 help:
 	@echo "make install   the service and its screen, into .venv and app/static"
@@ -66,10 +66,18 @@ test: .venv/.developing app/static/index.html servers
 	$(BIN)/pytest
 
 check: .venv/.developing
+	@$(MAKE) --no-print-directory -j2 check-app check-rest
+
+INNER := -q -m "not servers and not slow" --hypothesis-profile=inner
+
+check-app:
+	$(BIN)/pytest $(INNER) tests/app
+
+check-rest:
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q -m "not servers and not slow" --hypothesis-profile=inner
+	$(BIN)/pytest $(INNER) --ignore=tests/app
 
 .venv/.benching: requirements-bench.lock .venv/.developing
 	@echo "==> Python packages from requirements-bench.lock"
