@@ -27,8 +27,12 @@ TOO_SLOW = 4008
 class Points(Protocol):
     """Where lane B comes from."""
 
-    def frames(self, client: "Client") -> Iterable[str]:
-        """What the client lacks by now: answers, snapshots and one frame of rows."""
+    def answers(self, client: "Client") -> Iterable[str]:
+        """The answers to its subscriptions that are ready."""
+        ...
+
+    def news(self, client: "Client") -> Iterable[str]:
+        """What it lacks by now: one frame of rows, or snapshots."""
         ...
 
 
@@ -67,7 +71,7 @@ class Client:
             self.close(TRY_AGAIN_LATER, "too many alarms wait")
             return
         self._lane_a.append(message)
-        self._wake.set()
+        self._rouse()
 
     def tick(self, number: int, now: int) -> None:
         """Send what is due when it is this client's turn, as far as that needs no waiting."""
@@ -75,11 +79,11 @@ class Client:
         if since is not None and now - since > BEHIND_CLOSES_MS:
             self.close(TOO_SLOW, "too slow")
         elif number % self.every == 0 and not (self._resting and self._send_at_once(now)):
-            self._wake.set()
+            self._rouse()
 
     def subscribed(self) -> None:
         """There is something to answer."""
-        self._wake.set()
+        self._rouse()
 
     def set_rate(self, rate: float) -> None:
         """Take up how many frames a second the screen wants."""
@@ -94,7 +98,7 @@ class Client:
         if self.closing is None:
             self.closing = (code, reason)
         self._ended.set()
-        self._wake.set()
+        self._rouse()
 
     async def ended(self) -> None:
         """Wait until somebody closes this connection."""
@@ -126,10 +130,13 @@ class Client:
             async with asyncio.timeout(1):
                 await self._websocket.close(code, reason)
 
+    def _rouse(self) -> None:
+        """Let the task go on."""
+        self._resting = False
+        self._wake.set()
+
     def _send_at_once(self, now: int) -> bool:
         """Send what is due in place of the task; False where the task has to go on."""
-        if self._wake.is_set():
-            return False
         try:
             return self._send_turn(now)
         except Exception as error:  # noqa: BLE001 - the task's to raise, not the other screens'
@@ -140,11 +147,11 @@ class Client:
         """Go on with this turn, or have the next; False where a message has to be waited for."""
         self._now = now
         if not self._unfinished:
-            self._turn = self._due()
+            self._turn = iter(self._due())
         for text in self._turn:
             self._sent_at = self._sending_since = now
-            self._unfinished = not self._outlet.start(text)
-            if self._unfinished:
+            if not self._outlet.start(text):
+                self._unfinished = True
                 return False
         self._unfinished = False
         self._sending_since = None
@@ -154,15 +161,30 @@ class Client:
         await self._outlet.finish()
         self._sending_since = None
 
-    def _due(self) -> Iterator[str]:
+    def _due(self) -> Iterable[str]:
         """What is to be sent now, from both lanes."""
+        if self._lane_a or self.answers or self.ready_due:
+            return self._one_by_one()
+        return (self._points.news(self) if self._keeps_up() else ()) or self._heartbeat()
+
+    def _one_by_one(self) -> Iterator[str]:
         while self._lane_a:
             yield self._lane_a.popleft()
-        now = self._now
-        behind = 0 if self._received_now is None else now - self._received_now
+        if self._keeps_up():
+            yield from self._points.answers(self)
+            yield from self._points.news(self)
+        yield from self._heartbeat()
+
+    def _keeps_up(self) -> bool:
+        """Whether what was sent arrives; where it does not for long, this connection ends."""
+        if self._received_now is None:
+            return True
+        behind = self._now - self._received_now
         if behind > BEHIND_CLOSES_MS:
             self.close(TOO_SLOW, "too slow")
-        elif behind <= BEHIND_PAUSES_MS:
-            yield from self._points.frames(self)
-        if now - self._sent_at >= HEARTBEAT_MS:
-            yield wire.text(t="hb", now=now)
+        return behind <= BEHIND_PAUSES_MS
+
+    def _heartbeat(self) -> Iterable[str]:
+        """Where nothing else was sent for a while."""
+        due = self._now - self._sent_at >= HEARTBEAT_MS
+        return (wire.text(t="hb", now=self._now),) if due else ()

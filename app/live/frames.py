@@ -12,6 +12,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 
 EXTENSION = "andon.frames"
+OPEN = State.OPEN
 
 
 class Frames(Protocol):
@@ -34,7 +35,7 @@ class FrameSocket(WebSocketsSansIOProtocol):
 
     def write(self, frame: bytes) -> bool:
         """Send it, unless the connection has to be waited for or is not open."""
-        if self.conn.state is not State.OPEN or not self.writable.is_set():
+        if self.conn.state is not OPEN or not self.writable.is_set():
             return False
         self.transport.write(frame)
         return True

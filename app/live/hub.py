@@ -1,7 +1,7 @@
 """The fan-out: what the pipeline publishes reaches every screen that shows it."""
 
 import asyncio
-import itertools
+import operator
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, KeysView, Sequence
 from typing import Any
@@ -23,6 +23,8 @@ ALARMS_REMEMBERED = 2_000
 ROWS_AT_ONCE = 2_000  # of one batch that are sent one by one; beyond, streams get snapshots
 CHARACTERISTICS_AT_ONCE = 200
 
+NEW = np.zeros(1, np.int64)
+CURSOR = operator.attrgetter("cursor")
 KINDS = (None, Change.INSERTED, Change.CORRECTED, Change.WITHDRAWN)
 
 
@@ -67,24 +69,21 @@ class Live:
         for alarm in alarms:
             self._publish_alarm(alarm)
         arrays = [self._shelf.watched(array) for array in (points, changed, withdrawn)]
-        total = sum(map(len, arrays))
+        counts = [len(array) for array in arrays]
+        total, only_new = sum(counts), not any(counts[1:])
         if not total:
             return
-        rows = np.concatenate(arrays)
-        kinds = np.repeat([0, 2, 3], [len(array) for array in arrays])
+        if only_new and self._take_one_each(arrays[0]):
+            return
+        rows, kinds = np.concatenate(arrays), np.repeat([0, 2, 3], counts)
         order = np.lexsort((rows["seq"], rows["stream"]))
         rows, kinds = rows[order], kinds[order]
         starts = np.flatnonzero(np.diff(rows["stream"], prepend=-1)).tolist()
         most = ROWS_WAITING if total <= ROWS_AT_ONCE else ROWS_AT_ONCE // len(starts)
-        only_new = not kinds.any()
         streams = rows["stream"][starts].tolist()
-        listed = rows[WIRE_ORDER].tolist()
         for stream, start, end in zip(streams, starts, [*starts[1:], total], strict=True):
             series = self._shelf.get(stream)
-            if series is None:
-                continue
-            alone = only_new and end == start + 1 <= start + most
-            if not (alone and self._take_new(series, rows[start:end], listed[start])):
+            if series is not None:
                 self._take(series, rows[start:end], kinds[start:end], most)
 
     def catalog_changed(self, characteristics: Collection[str]) -> None:
@@ -155,14 +154,8 @@ class Live:
             self._shelf.unwatch(stream)
         client.streams.clear()
 
-    def frames(self, client: Client) -> Iterable[str]:
-        """What a client lacks by now: answers to its subscriptions, then everybody's news."""
-        if client.answers or client.ready_due:
-            return itertools.chain(self._answers(client), self._everybodys_news(client))
-        return self._everybodys_news(client)
-
-    def _everybodys_news(self, client: Client) -> Iterable[str]:
-        """Made once for all who show the same and have got the same so far."""
+    def news(self, client: Client) -> Iterable[str]:
+        """What a client lacks by now; made once for all who show the same and lack the same."""
         tick = self._shelf.tick
         if client.cursor == tick:
             return ()
@@ -193,7 +186,7 @@ class Live:
             self._frames.clear()
             self._snaps.clear()
             tick = self._shelf.tick
-            slowest = min((client.cursor for client in self.clients), default=tick)
+            slowest = min(map(CURSOR, self.clients), default=tick)
             while self._waiting and self._waiting[0][0] <= slowest:
                 self._waiting.popleft()[1].sent(slowest)
             for client in self.clients:
@@ -201,10 +194,23 @@ class Live:
 
     # one stream's news
 
-    def _take_new(self, series: Series, row: NDArray[np.void], listed: tuple[Any, ...]) -> bool:
-        """The usual case, one new newest point; False where it is none."""
+    def _take_one_each(self, rows: NDArray[np.void]) -> bool:
+        """The usual case, one new point of each stream; False where it is another."""
+        streams = rows["stream"].tolist()
+        if not len(set(streams)) == len(streams) <= ROWS_AT_ONCE:
+            return False
+        for i, (stream, listed) in enumerate(zip(streams, rows[WIRE_ORDER].tolist(), strict=True)):
+            series = self._shelf.get(stream)
+            if series is not None and not self._take_new(series, rows, i, listed):
+                self._take(series, rows[i : i + 1], NEW, ROWS_WAITING)
+        return True
+
+    def _take_new(
+        self, series: Series, rows: NDArray[np.void], i: int, listed: tuple[Any, ...]
+    ) -> bool:
+        """Take up a new newest point; False where it is none."""
         seq, time, key = listed[0], listed[1], listed[4]
-        if seq <= series.seq or not series.add(row, seq, time, key):
+        if seq <= series.seq or not series.add(rows, i, seq, time, key):
             return False
         tick = self._shelf.tick + 1
         if series.tick != tick:
@@ -242,7 +248,7 @@ class Live:
     def _take_one(
         self, series: Series, row: NDArray[np.void], change: Change | None, tick: int
     ) -> None:
-        if change is None and self._take_new(series, row, row[WIRE_ORDER].tolist()[0]):
+        if change is None and self._take_new(series, row, 0, row[WIRE_ORDER].tolist()[0]):
             return
         change = change or Change.INSERTED
         series.change(change, row)
@@ -305,7 +311,8 @@ class Live:
         client.answers[stream] = since
         client.cohort -= {stream}
 
-    def _answers(self, client: Client) -> Iterator[str]:
+    def answers(self, client: Client) -> Iterator[str]:
+        """The answers to its subscriptions that are ready."""
         answered = set()
         for stream, since in list(client.answers.items()):
             series = self._shelf.get(stream)
@@ -322,10 +329,16 @@ class Live:
                 yield self._snap(series, window)
             elif len(missing):
                 yield self._d(list(self._rows.encode(series, missing)))
-        client.cohort |= client.streams.keys() & answered
+        if answered:
+            self._join_cohort(client, client.cohort | (client.streams.keys() & answered))
         if client.ready_due and not client.answers:
             client.ready_due = False
             yield wire.text(t="ready", now=self.now_ms())
+
+    def _join_cohort(self, client: Client, streams: frozenset[int]) -> None:
+        """Screens that show the same share one set, which is then found without comparing it."""
+        known = (other.cohort for other in self.clients if other.cohort == streams)
+        client.cohort = next(known, streams)
 
     def _loaded(self, series: Series) -> None:
         for client in self.clients:

@@ -68,15 +68,15 @@ class Series:
             return False
         return self._start == self._end or (int(times[0]), int(keys[0])) > self._newest
 
-    def add(self, row: NDArray[np.void], seq: int, time: int, key: int) -> bool:
-        """Take up one point (an array of one row) if it is newer than all; the usual case."""
+    def add(self, points: NDArray[np.void], i: int, seq: int, time: int, key: int) -> bool:
+        """Take up one of the points if it is newer than all; the usual case."""
         if self._start != self._end and (time, key) <= self._newest:
             return False
         if self.state is not State.LOADED or self.queued:
-            self._hold(None, row)
+            self._hold(None, points[i : i + 1])
         if self._end == len(self._rows):
             self._compact()
-        self._rows[self._end] = row[0]
+        self._rows[self._end] = points[i]
         self._end += 1
         if self._end - self._start > self.window:
             self._start += 1

@@ -84,9 +84,7 @@ class Shelf:
         """Those of the points that somebody shows."""
         if not len(points) or not self._series:
             return points[:0]
-        streams = points["stream"]
-        shown = self._mask[np.minimum(streams, len(self._mask) - 1)]
-        rows: NDArray[np.void] = points[shown & (streams < len(self._mask))]
+        rows: NDArray[np.void] = points[self._mask.take(points["stream"], mode="clip")]
         return rows
 
     def advance(self) -> None:
@@ -130,8 +128,8 @@ class Shelf:
             self._queue.put_nowait(series)
 
     def _mark(self, stream: int, *, on: bool) -> None:
-        if stream >= len(self._mask):
-            grown = np.zeros(max(stream + 1, 2 * len(self._mask)), np.bool_)
+        if stream + 1 >= len(self._mask):  # its last place stands for all streams beyond
+            grown = np.zeros(max(stream + 2, 2 * len(self._mask)), np.bool_)
             grown[: len(self._mask)] = self._mask
             self._mask = grown
         self._mask[stream] = on

@@ -102,7 +102,10 @@ class Lane:
     def __init__(self) -> None:
         self.turn = 0
 
-    def frames(self, _: Client) -> list[str]:
+    def answers(self, _: Client) -> list[str]:
+        return []
+
+    def news(self, _: Client) -> list[str]:
         self.turn += 1
         return [f"points {self.turn}"]
 
