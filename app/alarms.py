@@ -307,8 +307,10 @@ class Alarms:
         elif vanished and held.standing <= 0:
             rows.happen(key, Withdrew())
             return
-        elif held.alarm is not None and (net or vanished):
-            rows.happen(key, Continued(net, None, rows.sentence(key, held)))
+        elif held.alarm is not None:
+            said = rows.sentence(key, held)
+            if net or vanished or said != held.alarm.sentence:
+                rows.happen(key, Continued(net, None, said))
         held = self._book[key]
         if held.alarm is not None and not any(not one.advisory for one in held.events):
             rows.happen(key, Returned(rows.sentence(key, held)))

@@ -379,6 +379,14 @@ def test_an_alarm_with_an_event_left_stays(line):
     assert [line.event_rows[i].state for i in (1, 2)] == ["withdrawn", "cleared"]
 
 
+def test_the_sentence_follows_a_correction_that_leaves_as_many_signals(line):
+    line.see(points([N1, N1 | N5]))
+    assert line.alarm.sentence.startswith("2 points above")
+    line.see(changed=point(1, N5), changed_was=point(1, N1 | N5), newest_points=point(1, N5))
+    assert line.alarm.sentence.startswith("1 point above")
+    assert "nelson-5" in line.alarm.sentence
+
+
 def test_the_sentence_forgets_what_a_correction_took_away(line):
     line.see(points([N5, N1 | N5, N5]))
     assert line.alarm.sentence.startswith("1 point above")
