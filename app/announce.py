@@ -11,16 +11,16 @@ import structlog
 from app.alarm_step import SYSTEM
 from app.announcement import iso
 from app.channel import Announce, Channel, ChannelStatus, Rejected, Undelivered
-from app.deliveries import Deliveries, DeliveryMark, Nowhere, Waiting
+from app.deliveries import Deliveries, Nowhere, Waiting
 from app.duration import UNITS
 from app.heartbeat import Broker
 from app.lane import Item, Lane
 from app.metrics import ANNOUNCEMENTS
-from app.store.batch import Outbox
+from app.store.batch import DeliveryMark, Outbox
 from app.store.errors import StoreError, StoreLost
 from app.webhook import Webhook
 
-__all__ = ["Announce", "Announcer", "Deliveries", "DeliveryMark", "Tested", "Waiting"]
+__all__ = ["Announce", "Announcer", "Deliveries", "Tested", "Waiting"]
 
 ROOM: Final = 10_000
 """Announcements in memory for each channel; more wait in the outbox."""

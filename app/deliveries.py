@@ -5,24 +5,7 @@ from typing import Protocol
 
 import msgspec
 
-from app.store.batch import Outbox
-
-
-class DeliveryMark(msgspec.Struct, frozen=True):
-    """What became of one announcement on one channel (a row of outbox_delivery)."""
-
-    outbox: int
-    channel: str
-    attempts: int
-    next_at: int | None = None
-    delivered_at: int | None = None
-    failed_at: int | None = None
-    error: str | None = None
-
-    @property
-    def final(self) -> bool:
-        """Whether nothing more happens."""
-        return self.next_at is None
+from app.store.batch import DeliveryMark, Outbox
 
 
 class Waiting(msgspec.Struct, frozen=True):

@@ -10,14 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.alarms import Judged
-from app.announce import DeliveryMark, Waiting
+from app.announce import Waiting
 from app.http.ports import Answer, DatabaseAway, Row
 from app.http.times import iso, some_iso
 from app.late import REACH
 from app.live import History, HistoryAway
 from app.restart import Remains
 from app.store import queries
-from app.store.batch import Alarm, Characteristic, Context, Event, Source, Stream, Version
+from app.store.batch import (
+    Alarm,
+    Characteristic,
+    Context,
+    DeliveryMark,
+    Event,
+    Source,
+    Stream,
+    Version,
+)
 from app.store.errors import StoreLost
 from app.store.postgres import Store
 from app.store.rows import NO_SUBGROUP, Purpose, Quality, ReadingFlag

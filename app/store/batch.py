@@ -150,6 +150,23 @@ class Outbox(msgspec.Struct):
     payload: dict[str, Any]
 
 
+class DeliveryMark(msgspec.Struct, frozen=True):
+    """What became of one announcement on one channel (a row of outbox_delivery)."""
+
+    outbox: int
+    channel: str
+    attempts: int
+    next_at: int | None = None
+    delivered_at: int | None = None
+    failed_at: int | None = None
+    error: str | None = None
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more happens."""
+        return self.next_at is None
+
+
 class GapRow(msgspec.Struct):
     """Readings known to be missing."""
 

@@ -15,10 +15,10 @@ import aiomqtt
 import pytest
 from pydantic import ValidationError
 
-from app.announce import Announce, Announcer, DeliveryMark, Waiting
+from app.announce import Announce, Announcer, Waiting
 from app.announcement import announcement
 from app.channel import body
-from app.store.batch import Alarm, AlarmChange, Outbox
+from app.store.batch import Alarm, AlarmChange, DeliveryMark, Outbox
 from app.store.errors import StoreLost
 from app.webhook import signed
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.store import queries
-from app.store.batch import Audit, Batch, GapRow, Outbox, Quarantined
+from app.store.batch import Audit, Batch, DeliveryMark, GapRow, Outbox, Quarantined
 from app.store.rows import POINT, PointFlag, Purpose, Quality, ReadingFlag
 from tests.store.builders import (
     DAY,
@@ -279,10 +279,10 @@ async def test_marks_of_delivery(store, sql):
     rows = [Outbox(n, n, at(n), {"n": n}) for n in (1, 2, 3)]
     await store.write(Batch(id=1, at=NOW, outbox=rows))
     marks = [
-        queries.Mark(1, "mqtt", 1, delivered_at=NOW),
-        queries.Mark(2, "mqtt", 1, next_at=NOW, error="refused"),
-        queries.Mark(2, "mqtt", 2, next_at=at(9), error="refused"),
-        queries.Mark(9, "mqtt", 1, delivered_at=NOW),
+        DeliveryMark(1, "mqtt", 1, delivered_at=NOW),
+        DeliveryMark(2, "mqtt", 1, next_at=NOW, error="refused"),
+        DeliveryMark(2, "mqtt", 2, next_at=at(9), error="refused"),
+        DeliveryMark(9, "mqtt", 1, delivered_at=NOW),
     ]
     assert await queries.mark_deliveries(store, marks) == {(1, "mqtt"), (2, "mqtt")}
     assert await queries.mark_deliveries(store, []) == set()

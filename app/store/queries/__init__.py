@@ -29,7 +29,7 @@ from app.store.queries.catalog import (
     streams,
     versions,
 )
-from app.store.queries.outbox import Mark, mark_deliveries, prune, waiting_announcements
+from app.store.queries.outbox import mark_deliveries, prune, waiting_announcements
 from app.store.queries.points import (
     Band,
     bands,
@@ -70,7 +70,6 @@ __all__ = [
     "NEWEST",
     "Band",
     "Counters",
-    "Mark",
     "Standing",
     "alarm",
     "alarm_history",

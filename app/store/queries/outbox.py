@@ -3,22 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
-import msgspec
-
-from app.store.batch import Outbox
+from app.store.batch import DeliveryMark, Outbox
 from app.store.connection import Database
-
-
-class Mark(msgspec.Struct, frozen=True):
-    """What became of one announcement on one channel; final without a next attempt."""
-
-    outbox: int
-    channel: str
-    attempts: int
-    next_at: int | None = None
-    delivered_at: int | None = None
-    failed_at: int | None = None
-    error: str | None = None
 
 
 class Changeable(Protocol):
@@ -70,15 +56,15 @@ MARK: Final = """
 """
 
 
-async def mark_deliveries(store: Changeable, marks: Sequence[Any]) -> set[tuple[int, str]]:
-    """Keep what became of announcements (Marks, or alike); returns those that the outbox has.
+async def mark_deliveries(store: Changeable, marks: Sequence[DeliveryMark]) -> set[tuple[int, str]]:
+    """Keep what became of announcements; returns those that the outbox has.
 
     Of two marks for the same announcement and channel the later counts.
     """
     latest = list({(mark.outbox, mark.channel): mark for mark in marks}.values())
     if not latest:
         return set()
-    names = Mark.__struct_fields__
+    names = DeliveryMark.__struct_fields__
     rows = await store.change(MARK, *([getattr(m, name) for m in latest] for name in names))
     return {(row["outbox"], row["channel"]) for row in rows}
 
