@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from app.alarms import NEVER
 from app.store.rows import NO_SUBGROUP, ReadingFlag
 
+HISTORICAL = int(ReadingFlag.HISTORICAL)  # its operators would cost more than a small array
+
 Skews = Mapping[int, int]
 """By source, its clock minus ours."""
 
@@ -17,7 +19,7 @@ def of_readings(rows: NDArray[np.void], skews: Skews) -> NDArray[np.int64]:
     ages: NDArray[np.int64] = rows["received_at"] - rows["time"]
     for source, skew in skews.items():
         ages[rows["source"] == source] += skew
-    ages[(rows["flags"] & ReadingFlag.HISTORICAL) != 0] = NEVER
+    ages[(rows["flags"] & HISTORICAL) != 0] = NEVER
     return ages
 
 

@@ -12,6 +12,10 @@ from rules import stream as loop
 
 Identity = tuple[int, int, int]
 
+# Plain integers: an enumeration's operators cost more than the arrays of a small batch.
+NAMED = int(ReadingFlag.NAMED)
+PRODUCTION, BAD = int(Purpose.PRODUCTION), int(Quality.BAD)
+
 
 class Sorted(NamedTuple):
     """One flag per row of a batch; a row that is none of these is new and in order."""
@@ -88,13 +92,10 @@ def names_of(rows: NDArray[np.void], engine: Engine) -> Names:
     """The names that a batch brings, beyond the subgroup that is open already."""
     asked: dict[int, list[int]] = {}
     tangled: set[int] = set()
-    chosen = (
-        ((rows["flags"] & ReadingFlag.NAMED) != 0)
-        & (rows["purpose"] == Purpose.PRODUCTION)
-        & (rows["quality"] != Quality.BAD)
-    )
-    if not chosen.any():
+    named = (rows["flags"] & NAMED) != 0
+    if not named.any():
         return Names(asked, tangled)
+    chosen = named & (rows["purpose"] == PRODUCTION) & (rows["quality"] != BAD)
     current: dict[int, int | None] = {}
     count: dict[int, int] = {}
     for row in rows[chosen]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from collectors.reading import Delivery, IntakeFull, Outcome, Receipt
 
-FEW = 250  # readings that are not worth a commit of their own at once
+FEW = 100  # readings that are not worth a commit of their own at once
 AT_LEAST_S = 0.005  # what is sent together arrives within this
 OVERHEAD = 1  # an empty delivery occupies a place too
 

@@ -30,6 +30,8 @@ from rules.limits import TRIAL_POINTS
 
 log = structlog.get_logger(__name__)
 
+UNJUDGED = int(PointFlag.UNJUDGED)  # its operators would cost more than a small array
+
 LARGE = 2_000
 """Readings above which a batch is prepared in a worker thread, for the event loop's sake."""
 
@@ -129,7 +131,9 @@ class Judge:
 
     def trials_due(self, batch: Batch) -> list[int]:
         """The streams of a batch without limits that have points enough to try some."""
-        waiting = batch.points[(batch.points["flags"] & PointFlag.UNJUDGED) != 0]
+        waiting = batch.points[(batch.points["flags"] & UNJUDGED) != 0]
+        if not len(waiting):
+            return []
         seqs = self._engine.sequences(np.unique(waiting["stream"]).tolist())
         return [stream for stream, seq in seqs.items() if seq >= TRIAL_POINTS]
 
@@ -160,7 +164,7 @@ class Judge:
         batch = Batch(id=self._journal.last + 1, at=now)
         rows["batch"] = batch.id
         stored = found.stored & ~unjudged
-        fast = stored & ~np.isin(rows["stream"], list(slow))
+        fast = stored & ~np.isin(rows["stream"], list(slow)) if slow else stored
         self._late.keep(rows, np.flatnonzero(fast & found.late))
         in_order = np.flatnonzero(fast & ~found.late)
         points = self._engine.advance(rows, in_order, admitted.cuts, admitted.keys)

@@ -128,6 +128,8 @@ class LateReadings:
     def without_point(self, rows: NDArray[np.void]) -> NDArray[np.bool_]:
         """Which late rows change no point: a sample is taken in the order of arrival."""
         nothing = np.zeros(len(rows), bool)
+        if not len(rows):
+            return nothing
         for stream in np.unique(rows["stream"]).tolist():
             mine = np.flatnonzero(rows["stream"] == stream)
             eras = self.eras(stream)

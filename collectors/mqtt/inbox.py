@@ -45,7 +45,7 @@ class Inbox:
         self._dropped = 0
         self._enough = 1
         self._newest = 0.0  # when the last message came, by the loop's clock
-        self._clock = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
         self._ready = asyncio.Event()
         self._error: Exception | None = None
 
@@ -63,7 +63,7 @@ class Inbox:
             self._unconfirmed += 1
         self._bytes += len(message.payload)
         self._waiting.append(message)
-        self._newest = self._clock()
+        self._newest = self._loop.time()
         if len(self._waiting) >= self._enough:
             self._ready.set()
 
@@ -99,7 +99,7 @@ class Inbox:
             await self._wait(1, idle_s)
         enough = most if enough is None else enough
         while 0 < len(self._waiting) < enough and self._error is None:
-            rest_s = min(until, self._newest + pause_s) - self._clock()
+            rest_s = min(until, self._newest + pause_s) - self._loop.time()
             if rest_s <= 0:
                 break
             await self._wait(enough, rest_s)
@@ -121,11 +121,13 @@ class Inbox:
         if self._error is not None or len(self._waiting) >= enough:
             return
         self._ready.clear()
+        # Cheaper than a timeout, which is an exception: this happens all the time.
+        end = None if timeout_s is None else self._loop.call_later(timeout_s, self._ready.set)
         try:
-            async with asyncio.timeout(timeout_s):
-                await self._ready.wait()
-        except TimeoutError:
-            return
+            await self._ready.wait()
+        finally:
+            if end is not None:
+                end.cancel()
 
     def _drop(self) -> None:
         if not self._dropped:
