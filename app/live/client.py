@@ -78,7 +78,12 @@ class Client:
         since = self._sending_since
         if since is not None and now - since > BEHIND_CLOSES_MS:
             self.close(TOO_SLOW, "too slow")
-        elif number % self.every == 0 and not (self._resting and self._send_at_once(now)):
+        elif number % self.every == 0:
+            try:
+                if self._resting and self._send_turn(now):
+                    return  # in place of the task
+            except Exception as error:  # noqa: BLE001 - the task's to raise, not the other screens'
+                self._failed = error
             self._rouse()
 
     def subscribed(self) -> None:
@@ -135,14 +140,6 @@ class Client:
         self._resting = False
         self._wake.set()
 
-    def _send_at_once(self, now: int) -> bool:
-        """Send what is due in place of the task; False where the task has to go on."""
-        try:
-            return self._send_turn(now)
-        except Exception as error:  # noqa: BLE001 - the task's to raise, not the other screens'
-            self._failed = error
-            return False
-
     def _send_turn(self, now: int) -> bool:
         """Go on with this turn, or have the next; False where a message has to be waited for."""
         self._now = now
@@ -165,21 +162,21 @@ class Client:
         """What is to be sent now, from both lanes."""
         if self._lane_a or self.answers or self.ready_due:
             return self._one_by_one()
-        return (self._points.news(self) if self._keeps_up() else ()) or self._heartbeat()
+        if self._received_now is not None and not self._keeps_up(self._received_now):
+            return self._heartbeat()
+        return self._points.news(self) or self._heartbeat()
 
     def _one_by_one(self) -> Iterator[str]:
         while self._lane_a:
             yield self._lane_a.popleft()
-        if self._keeps_up():
+        if self._received_now is None or self._keeps_up(self._received_now):
             yield from self._points.answers(self)
             yield from self._points.news(self)
         yield from self._heartbeat()
 
-    def _keeps_up(self) -> bool:
+    def _keeps_up(self, received: int) -> bool:
         """Whether what was sent arrives; where it does not for long, this connection ends."""
-        if self._received_now is None:
-            return True
-        behind = self._now - self._received_now
+        behind = self._now - received
         if behind > BEHIND_CLOSES_MS:
             self.close(TOO_SLOW, "too slow")
         return behind <= BEHIND_PAUSES_MS

@@ -186,11 +186,16 @@ class Live:
             self._frames.clear()
             self._snaps.clear()
             tick = self._shelf.tick
-            slowest = min(map(CURSOR, self.clients), default=tick)
-            while self._waiting and self._waiting[0][0] <= slowest:
-                self._waiting.popleft()[1].sent(slowest)
+            if tick % TICKS_PER_SECOND == 0:  # all at once is cheaper than a few each time
+                self._forget_sent(tick)
             for client in self.clients:
                 client.tick(tick, self._now)
+
+    def _forget_sent(self, tick: int) -> None:
+        """Drop the rows that nobody waits for any more."""
+        slowest = min(map(CURSOR, self.clients), default=tick)
+        while self._waiting and self._waiting[0][0] <= slowest:
+            self._waiting.popleft()[1].sent(slowest)
 
     # one stream's news
 
@@ -199,23 +204,23 @@ class Live:
         streams = rows["stream"].tolist()
         if not len(set(streams)) == len(streams) <= ROWS_AT_ONCE:
             return False
+        taken: list[tuple[Series, int]] = []
+        told: list[list[Any]] = []
         for i, (stream, listed) in enumerate(zip(streams, rows[WIRE_ORDER].tolist(), strict=True)):
             series = self._shelf.get(stream)
-            if series is not None and not self._take_new(series, rows, i, listed):
+            if series is None:
+                continue
+            seq, time, key = listed[0], listed[1], listed[4]
+            if seq > series.seq and series.add(rows, i, seq, time, key):
+                taken.append((series, seq))
+                told.append(self._rows.row(series, listed))
+            else:
                 self._take(series, rows[i : i + 1], NEW, ROWS_WAITING)
-        return True
-
-    def _take_new(
-        self, series: Series, rows: NDArray[np.void], i: int, listed: tuple[Any, ...]
-    ) -> bool:
-        """Take up a new newest point; False where it is none."""
-        seq, time, key = listed[0], listed[1], listed[4]
-        if seq <= series.seq or not series.add(rows, i, seq, time, key):
-            return False
         tick = self._shelf.tick + 1
-        if series.tick != tick:
-            self._waiting.append((tick, series))
-        series.wait(tick, seq, self._rows.encode_one(series, listed))
+        for (series, seq), encoded in zip(taken, wire.encode_each(told), strict=True):
+            if series.tick != tick:
+                self._waiting.append((tick, series))
+            series.wait(tick, seq, encoded)
         return True
 
     def _take(
@@ -248,7 +253,9 @@ class Live:
     def _take_one(
         self, series: Series, row: NDArray[np.void], change: Change | None, tick: int
     ) -> None:
-        if change is None and self._take_new(series, row, 0, row[WIRE_ORDER].tolist()[0]):
+        if change is None and series.extends(row):
+            series.append(row)
+            series.wait(tick, series.seq, *self._rows.encode(series, row))
             return
         change = change or Change.INSERTED
         series.change(change, row)
@@ -267,7 +274,7 @@ class Live:
                 lost.append(series)
                 continue
             had = client.fresh.get(stream, 0)
-            mine = [row for tick, seq, row in series.log if since < tick <= now and seq > had]
+            mine = series.waiting(since, now, had)
             plain = next((i for i, row in enumerate(mine) if row[0] == ord("{")), len(mine))
             rows += mine[:plain]
             after += [

@@ -1,6 +1,6 @@
 """Points as the socket sends them: rows one by one, or a whole window in columns."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -31,18 +31,13 @@ class Rows:
         """Versions have changed."""
         self._judges.clear()
 
-    def encode(self, series: Series, points: NDArray[np.void]) -> Iterator[bytes]:
+    def encode(self, series: Series, points: NDArray[np.void]) -> list[bytes]:
         """Each point as a row of ``d``."""
-        for row in points[WIRE_ORDER].tolist():
-            yield self.encode_one(series, row)
-
-    def encode_one(self, series: Series, row: tuple[Any, ...]) -> bytes:
-        """A point in the order of the wire as a row of ``d``."""
-        return wire.encode(self._row(series, row))
+        return wire.encode_each([self.row(series, row) for row in points[WIRE_ORDER].tolist()])
 
     def update(self, series: Series, change: Change, point: NDArray[np.void]) -> bytes:
         """One change of the past as a message of its own."""
-        row = self._row(series, point[WIRE_ORDER].tolist()[0])
+        row = self.row(series, point[WIRE_ORDER].tolist()[0])
         named = dict(zip(COLUMNS, row, strict=False))
         return wire.encode({"t": "upd", "rev": change.value, **named})
 
@@ -94,7 +89,8 @@ class Rows:
             "versions": versions,
         }
 
-    def _row(self, series: Series, row: tuple[Any, ...]) -> list[Any]:
+    def row(self, series: Series, row: tuple[Any, ...]) -> list[Any]:
+        """A point in the order of the wire as a row of ``d``, to be encoded."""
         seq, time, y, f, key, d, n, version, g = row
         judge = self._judge(series.stream, version)
         size = int(n) if n.is_integer() else n

@@ -172,6 +172,16 @@ class Series:
         self.log.append((tick, seq, row))
         self.tick = tick
 
+    def waiting(self, since: int, until: int, had: int) -> list[bytes]:
+        """The rows of the ticks after one and up to another, without changes that one has."""
+        rows = []
+        for tick, seq, row in reversed(self.log):
+            if tick <= since:
+                break
+            if tick <= until and seq > had:
+                rows.append(row)
+        return rows[::-1]
+
     def restart(self, tick: int) -> None:
         """Everybody needs a snapshot once ``tick`` is reached."""
         self.log.clear()

@@ -14,7 +14,8 @@ MAX_WINDOW = 1000
 EXACT = 2**53 - 1  # the largest integer that every JSON reader keeps
 
 Name = Annotated[str, msgspec.Meta(max_length=2000)]
-encode = msgspec.json.Encoder().encode
+_encoder = msgspec.json.Encoder()
+encode = _encoder.encode
 
 
 class Sub(msgspec.Struct, tag_field="t", tag="sub"):
@@ -46,6 +47,11 @@ decode = msgspec.json.Decoder(Sub | Unsub | Rx).decode
 def text(**message: Any) -> str:
     """One message as the socket sends it."""
     return encode(message).decode()
+
+
+def encode_each(rows: list[Any]) -> list[bytes]:
+    """Each of them by itself; far cheaper than one after the other."""
+    return _encoder.encode_lines(rows).splitlines()
 
 
 def millis(micros: int) -> int | float:
