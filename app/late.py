@@ -80,6 +80,14 @@ class LateMark(NamedTuple):
     held: set[int]
 
 
+class Span(NamedTuple):
+    """What of a stream is replayed; close to its end patterns are cut off."""
+
+    start: tuple[int, int]
+    end: tuple[int, int] | None  # None: up to the newest
+    until: tuple[int, int]  # nothing so far from the late readings can have changed
+
+
 class LateReadings:
     """Takes the streams of a batch to which late readings came."""
 
@@ -255,20 +263,12 @@ class LateReadings:
             fresh = np.sort(fresh, order=("time", "key"))
             earliest = min(since, await self._earliest(stream, fresh))
             last = identity_of(fresh[-1])
-        before = await self._history.points_before(stream, *earliest, REACH)
-        after = await self._history.points_from(stream, *last, REACH)
-        start = identity_of(before[0]) if len(before) == REACH else BEGINNING
-        complete = len(after) < REACH
-        end = None if complete else identity_of(after[-1])
-        stored = await self._history.readings_between(stream, start, end, self.window)
+        span = await self._span(stream, earliest, last)
+        complete = span.end is None
+        stored = await self._history.readings_between(stream, span.start, span.end, self.window)
         if len(stored) == self.window and len(fresh) > 1:
             return await self._in_parts(stream, fresh, now, since, why)
-        while len(stored) and not len(stored) % self.window:
-            last_read = identity_of(stored[-1])  # both ends are included
-            more = await self._history.readings_between(stream, last_read, end, self.window + 1)
-            if len(more) <= 1:
-                break
-            stored = np.concatenate([stored, more[1:]])
+        stored = await self._all(stream, stored, span.end)
         readings = np.sort(np.concatenate([stored, fresh]), order=("time", "key"))
         again = partial(
             replay,
@@ -283,14 +283,11 @@ class LateReadings:
         shown = await self._history.points_from(stream, *earliest, len(readings) + 1)
         if complete:
             self._adopt(stream, replayed)
-        # Close to a window's end patterns are cut off, but nothing so far from the late readings
-        # can have changed.
-        until = NEVER if complete else identity_of(after[REACH // 2])
         compare = partial(
             differences,
             shown,
             replayed.points,
-            (earliest, until),
+            (earliest, span.until),
             self._engine.integers[stream],
             now=now,
             why=why,
@@ -300,6 +297,26 @@ class LateReadings:
             return changes
         newest = await self._history.points_before(stream, *END, 1)
         return changes._replace(newest=newest)
+
+    async def _span(self, stream: int, earliest: tuple[int, int], last: tuple[int, int]) -> "Span":
+        before = await self._history.points_before(stream, *earliest, REACH)
+        after = await self._history.points_from(stream, *last, REACH)
+        start = identity_of(before[0]) if len(before) == REACH else BEGINNING
+        if len(after) < REACH:
+            return Span(start, None, NEVER)
+        return Span(start, identity_of(after[-1]), identity_of(after[REACH // 2]))
+
+    async def _all(
+        self, stream: int, stored: NDArray[np.void], end: tuple[int, int] | None
+    ) -> NDArray[np.void]:
+        """The readings that were read up to the window's limit, and those behind them."""
+        while len(stored) and not len(stored) % self.window:
+            last = identity_of(stored[-1])  # both ends are included
+            more = await self._history.readings_between(stream, last, end, self.window + 1)
+            if len(more) <= 1:
+                break
+            stored = np.concatenate([stored, more[1:]])
+        return stored
 
     async def _in_parts(
         self,

@@ -1,9 +1,7 @@
 """The running service: what is started in which order, and what everybody asks it."""
 
 import asyncio
-import os
-import signal
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -38,6 +36,7 @@ from app.store.embedded import EmbeddedPostgres
 from app.store.errors import DuplicateKey, StoreError
 from app.store.postgres import Store
 from app.store.spool import Spool
+from app.tasks import Tasks
 from app.trial import Trials
 from app.unit import Unit, whole
 from app.verdicts import verdicts_of
@@ -51,7 +50,6 @@ log = structlog.get_logger(__name__)
 LAG_EVERY_S = 0.25
 AGAIN_S = 1.0
 SPOOL, ASIDE = "spool", "aside"
-PIPELINE = "pipeline"
 
 
 class Service:
@@ -99,10 +97,12 @@ class Service:
         self.ready = False
         self.why_not = ["starting"]
         self.lag_s = 0.0
-        self._tasks: list[asyncio.Task[Any]] = []
+        self.died = False
+        self._tasks = Tasks(self._part_died)
+        self._serving: asyncio.Task[Any] | None = None  # the pipeline's loop
         self.trials = Trials(self)
         self._opening: Opening
-        self._embedded_runs = self._begun = self._stopping = False
+        self._embedded_runs = self._begun = False
         self._wire()
 
     def _wire(self) -> None:
@@ -146,11 +146,11 @@ class Service:
             await whole(asyncio.to_thread(self.embedded.start))
         compiling = asyncio.to_thread(compile_loops)
         _, opened = await asyncio.gather(compiling, self._opening.try_once())
-        self._run(self._measure_lag(), "loop lag")
+        self._tasks.run(self._measure_lag(), "loop lag")
         if opened:
             await self._begin()
         else:
-            self._run(self._open_later(self._opening), "open the store")
+            self._tasks.run(self._open_later(self._opening), "open the store")
 
     async def _open_later(self, opening: Opening) -> None:
         """The database is not there and there is no snapshot: nothing is acknowledged until it is."""
@@ -171,14 +171,14 @@ class Service:
         self.hub.catalog_changed([entry.name for entry in self.catalog.characteristics.values()])
         await self._reconfigure()
         self.journal.returned = self._returned
-        self._run(self.pipeline.run(), PIPELINE)
-        self._run(self.journal.run(), "journal")
-        self._run(self.hub.run(), "live")
-        self._run(self.announcer.run(), "announce")
-        self._run(self.watch.run(self.pipeline.alone), "watch")
-        self._run(self.trials.run(), "trial limits")
-        self._run(keep_snapshots(self), "snapshots")
-        self._run(forget_what_is_over(self), "forget")
+        self._serving = self._tasks.run(self.pipeline.run(), "pipeline")
+        self._tasks.run(self.journal.run(), "journal")
+        self._tasks.run(self.hub.run(), "live")
+        self._tasks.run(self.announcer.run(), "announce")
+        self._tasks.run(self.watch.run(self.pipeline.alone), "watch")
+        self._tasks.run(self.trials.run(), "trial limits")
+        self._tasks.run(keep_snapshots(self), "snapshots")
+        self._tasks.run(forget_what_is_over(self), "forget")
         self.intake.start()
         self.ready, self.why_not = True, []
         self._begun = True
@@ -186,7 +186,7 @@ class Service:
 
     async def stop(self) -> None:
         """Stop the sources first, let the rest drain, then close; harmless when nothing runs."""
-        self._stopping = True
+        self._tasks.stopping()
         self.ready, self.why_not = False, ["stopping"]
         async with AsyncExitStack() as at_last:
             at_last.callback(self.aside.close)
@@ -198,9 +198,7 @@ class Service:
             await self.sources_running.stop()
             self.intake.stop()
             await self._drain()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._tasks.stop()
             self.intake.give_up()
             if self._begun:
                 self._begun = False
@@ -210,7 +208,8 @@ class Service:
         """Let what was taken become durable, while there is somebody who does it."""
         if not self.intake.depth:
             return
-        pipeline = [task for task in self._tasks if task.get_name() == PIPELINE and not task.done()]
+        serving = self._serving
+        pipeline = [] if serving is None or serving.done() else [serving]
         drained = asyncio.create_task(self.intake.drained(), name="drain")
         grace_s = self.settings.shutdown_grace / 1e6
         await asyncio.wait(
@@ -220,24 +219,9 @@ class Service:
             log.warning("stopped before everything was durable", waiting=self.intake.depth)
             drained.cancel()
 
-    def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        task.add_done_callback(self._ended)
-        self._tasks.append(task)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        """A part that dies ends the process: a service that looks alive and does nothing is worse."""
-        if task.cancelled() or self._stopping:
-            return
-        error = task.exception()
-        if error is None:
-            return
-        self.ready, self.why_not = False, [f"{task.get_name()} died"]
-        log.critical("a part of the service died; ending", part=task.get_name(), exc_info=error)
+    def _part_died(self, name: str) -> None:
         self.died = True
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    died = False
+        self.ready, self.why_not = False, [f"{name} died"]
 
     # configuration
 
