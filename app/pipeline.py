@@ -172,8 +172,9 @@ class Pipeline:
             StoreError: it could not be made durable.
         """
         for stream, first in list(since.items()):
-            batch, undo = await self._judge.again(stream, first, why)
-            await self._commit(batch, undo)
+            if stream in self._catalog.streams:
+                batch, undo = await self._judge.again(stream, first, why)
+                await self._commit(batch, undo)
             del since[stream]
 
     async def judge_set_aside(self) -> None:

@@ -76,7 +76,7 @@ class Service:
         self.records = Records(self.store)
         self.journal = Journal(self.store, self.spool, self.aside, self.lock)
         self.late = LateReadings(self.catalog, self.engine, self.records)
-        self.resumed = Resumed(self.records)
+        self.resumed = Resumed(self.records, settings.data_dir / SPOOL / "resumed.json")
         self.intake = Intake(settings.intake_capacity)
         self.facts = Facts(self.catalog, self.alarms, self.records)
         self.numbers = Numbers()
@@ -141,6 +141,7 @@ class Service:
         self._opening = Opening(self)
         await whole(asyncio.to_thread(self.spool.open))
         await whole(asyncio.to_thread(self.aside.open))
+        await asyncio.to_thread(self.resumed.open)
         if self.embedded is not None:
             self._embedded_runs = True
             await whole(asyncio.to_thread(self.embedded.start))
@@ -326,6 +327,7 @@ class Service:
         """Judge what could not be judged, or not well, while the database was away."""
         self.resumed.drained()
         await self.pipeline.judge_again(self.resumed.since, CONTINUED)
+        await self.resumed.settle()
         await self.pipeline.judge_set_aside()
 
     async def _measure_lag(self) -> None:

@@ -168,7 +168,7 @@ class SpoolFile:
             with closing(sqlite3.connect(part, isolation_level=None)) as new:
                 self._copy(new, depth)
             part.replace(self._rescued)
-            _settle(self.path.parent)
+            settle(self.path.parent)
             old, self._open, self._places = self._open, None, []
             old.close()  # removes the journal by its name: nothing new may be there yet
         except (OSError, sqlite3.OperationalError) as error:
@@ -214,7 +214,7 @@ class SpoolFile:
         if self.path.exists():
             self.path.replace(self.path.with_suffix(".replaced"))  # for a person to look at
         self._rescued.replace(self.path)
-        _settle(self.path.parent)
+        settle(self.path.parent)
 
 
 def _no_room(error: OSError | sqlite3.Error) -> bool:
@@ -228,7 +228,7 @@ def _forget(path: Path) -> None:
         Path(f"{path}{left}").unlink(missing_ok=True)
 
 
-def _settle(directory: Path) -> None:
+def settle(directory: Path) -> None:
     """Make names in a directory durable."""
     handle = os.open(directory, os.O_RDONLY)
     try:

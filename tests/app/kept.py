@@ -33,7 +33,8 @@ class Kept(Line):
         journal = self.journal
         journal.snapshot, journal.aftermath = self.state.snapshot, self.state.aftermath
         journal.returned = self._returned
-        self.resumed = getattr(self, "resumed", None) or Resumed(self.store)
+        self.resumed = Resumed(self.store, self.spool.path.parent / "resumed.json")
+        self.resumed.open()
         journal.draining = self.resumed.look
 
     def restart(self) -> None:
@@ -42,9 +43,11 @@ class Kept(Line):
         last = self.store.batches[-1].id if self.store.batches else 0
         self.journal.begin(last, 0)
 
-    async def restart_after_the_outage(self) -> None:
-        """The process ends while the database is away, and starts when it is back."""
+    async def restart_after_the_outage(self, *, half_way: bool = False) -> None:
+        """The process ends while the database is away, or the spool drains, and starts again."""
         self.store.away, self.store.mute, self.store.patience = False, False, None
+        if half_way:
+            await self.journal.drain()
         del self.journal
         self._build()
         await self.journal.drain()
@@ -91,6 +94,7 @@ class Kept(Line):
     async def _judge_afterwards(self) -> None:
         self.resumed.drained()
         await self.pipeline.judge_again(self.resumed.since, CONTINUED)
+        await self.resumed.settle()
         await self.pipeline.judge_set_aside()
 
     def lose(self) -> None:

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.characteristic import CharacteristicConfig
+from app.store.errors import StoreLost
 from collectors.reading import Reading
 from tests.app.kept import Kept
 from tests.app.line import SECOND, START
@@ -67,6 +68,32 @@ async def test_a_subgroup_from_before_the_outage_goes_on_in_it(made) -> None:
     assert told == {"its subgroup had begun before the database was away"}
 
 
+async def test_a_look_up_that_fails_is_made_again(made) -> None:
+    line, straight = made(), made()
+    for one in (line, straight):
+        await one.feed([reading(1, 7, 10.1), reading(2, 7, 10.3), reading(3, 8, 10.0)])
+    line.lose()
+    for one in (line, straight):
+        await one.feed([reading(4, 7, 10.2)])
+    line.store.away, line.store.patience = False, 0
+    with pytest.raises(StoreLost):
+        await line.journal.drain()
+    await line.come_back()
+    assert line.points() == straight.points()
+
+
+async def test_an_end_between_drain_and_judgement_forgets_nothing(made) -> None:
+    line, straight = made(), made()
+    for one in (line, straight):
+        await one.feed([reading(1, 7, 10.1), reading(2, 7, 10.3), reading(3, 8, 10.0)])
+    line.lose()
+    for one in (line, straight):
+        await one.feed([reading(4, 7, 10.2)])
+    await line.restart_after_the_outage(half_way=True)
+    assert line.points() == straight.points()
+    assert not (line.spool.path.parent / "resumed.json").exists()
+
+
 @pytest.mark.slow
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
@@ -76,7 +103,7 @@ async def test_a_subgroup_from_before_the_outage_goes_on_in_it(made) -> None:
     sizes=st.lists(st.integers(1, 4), min_size=1, max_size=4),
     lost=st.integers(0, 12),
     found=st.integers(1, 12),
-    end=st.sampled_from(["goes on", "restarted without", "restarted with"]),
+    end=st.sampled_from(["goes on", "restarted without", "restarted with", "half-way"]),
 )
 def test_an_outage_changes_no_subgroup(seed, sizes, lost, found, end) -> None:
     rng = np.random.default_rng(seed)
@@ -118,8 +145,8 @@ def test_an_outage_changes_no_subgroup(seed, sizes, lost, found, end) -> None:
             return
         if end == "restarted without":
             await line.restart_without_database()
-        if end == "restarted with":
-            await line.restart_after_the_outage()
+        if end in {"restarted with", "half-way"}:
+            await line.restart_after_the_outage(half_way=end == "half-way")
         else:
             await line.come_back()
 
