@@ -1,6 +1,5 @@
 """New, duplicate, conflict or late: what an arriving reading is, before it is judged."""
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -117,8 +116,3 @@ def names_of(rows: NDArray[np.void], engine: Engine) -> Names:
         if count[stream] > size:
             tangled.add(stream)
     return Names(asked, tangled)
-
-
-def known_names(names: Names, stored: Iterable[tuple[int, int]]) -> set[int]:
-    """The streams where a name continues a subgroup that was left before."""
-    return {stream for stream, name in stored if name in names.asked.get(stream, ())}

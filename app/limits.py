@@ -253,11 +253,6 @@ def rejected(version: Version, *, who: str, at: int, reason: str) -> Version:
     )
 
 
-def newest_of(times: Sequence[int | None]) -> int | None:
-    """The newest of some times, None where there is none."""
-    return max((time for time in times if time is not None), default=None)
-
-
 def streams_judged(catalog: Catalog, entry: Characteristic, stream: int | None) -> list[int]:
     """The streams that a version of this scope judges."""
     return [stream] if stream is not None else list(catalog.streams_of(entry.id))

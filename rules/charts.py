@@ -78,9 +78,6 @@ def _dispersion_factors() -> tuple[Floats, Floats, Floats]:
 # lines of a point's dispersion. NaN: there is none. Moving ranges are ranges of n = 2.
 DISPERSION_CENTER, DISPERSION_LCL, DISPERSION_UCL = _dispersion_factors()
 
-ATTRIBUTE = np.array([c.kind == "attribute" for c in sorted(CHARTS.values(), key=lambda c: c.code)])
-"""Whether the chart of a code counts, indexed by the code."""
-
 RANGE_CHARTS = tuple(c.code for c in CHARTS.values() if c.dispersion == "range")
 """Codes of the charts whose dispersion is the range of a subgroup."""
 

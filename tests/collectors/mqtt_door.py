@@ -89,10 +89,13 @@ class Door:
 
 @asynccontextmanager
 async def collecting(
-    given: MqttConfig, door: Door, position: dict[str, Any] | None = None
+    given: MqttConfig,
+    door: Door,
+    position: dict[str, Any] | None = None,
+    clock: Callable[[], int] = now,
 ) -> AsyncIterator[MqttCollector]:
     """A collector that is connected and subscribed; its failure fails the test."""
-    collector = MqttCollector(given, position, now)
+    collector = MqttCollector(given, position, clock)
     connected = asyncio.Event()
     task = asyncio.create_task(collector.run(door, connected.set))
     up = asyncio.create_task(connected.wait())

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rules.charts import (
-    ATTRIBUTE,
     CHARTS,
     DISPERSION_CENTER,
     DISPERSION_LCL,
@@ -32,7 +31,6 @@ def test_codes_are_the_order_of_the_rows_and_never_change():
         "xbar_s": 2,
         "p": 3,
     }
-    assert [bool(a) for a in ATTRIBUTE] == [False, False, False, True]
 
 
 def test_individuals_plot_values_and_moving_ranges():
