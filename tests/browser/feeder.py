@@ -293,6 +293,10 @@ def site_routes(feeder: Feeder) -> APIRouter:
                "reason": "sequence 4711 to 4715"}  # fmt: skip
         return {"items": [row], "next": None}
 
+    @api.post("/announce/test")
+    async def announce_test() -> Row:
+        return {"items": [], "next": None}  # this plant announces nowhere
+
     return api
 
 

@@ -188,3 +188,16 @@ async def test_an_alarm_raised_while_away_is_there_after(
     feeder.measure("cap-torque", 4.5)
     await page.context.set_offline(False)
     await expect(page.locator(".row", has_text="Cap torque")).to_be_visible()
+
+
+async def test_a_test_message_goes_nowhere_where_none_is_configured(screen: Watched) -> None:
+    page = await screen.open("/sources", who="K. Vogt")
+    button = page.get_by_role("button", name="Send a test message")
+    await expect(button).to_be_enabled()
+    await button.click()
+    words = "No announcements are configured: add [[announce]] to the plant file."
+    await expect(page.get_by_role("status").filter(has_text=words)).to_be_visible()
+    screen.losing = True
+    await page.context.set_offline(True)
+    await expect(button).to_be_disabled()
+    await expect(page.get_by_text("Not now: the server is away.")).to_be_visible()

@@ -12,7 +12,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from tests.browser.conftest import INDEX, Watched
-from tests.system.running import Andon
+from tests.system.running import Andon, Receiver, receiving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -64,6 +64,11 @@ url = "tcp://127.0.0.1:9"
 characteristic = "gap"
 address = 1
 type = "uint16"
+
+[[announce]]
+id = "nobody-there"
+kind = "webhook"
+url = "http://127.0.0.1:9/alarms"
 """
 
 
@@ -79,11 +84,19 @@ def posted(service: Andon, rows: list[dict[str, Any]]) -> None:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Andon]:
+def receiver() -> Iterator[Receiver]:
+    """Somebody who takes announcements."""
+    with receiving() as somebody:
+        yield somebody
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[Andon]:
     """A plant with two cavities, a proportion of varying n, and an alarm on the bore."""
     if not INDEX.exists():
         pytest.skip("the screen is not built: run `make install`")
-    running = Andon(tmp_path_factory.mktemp("andon"), PLANT, access_token=TOKEN)
+    webhook = f'[[announce]]\nid = "maintenance"\nkind = "webhook"\nurl = "{receiver.url}"\n'
+    running = Andon(tmp_path_factory.mktemp("andon"), PLANT + webhook, access_token=TOKEN)
     running.start()
     bore = [25.004, 25.019] * 3 + [25.0, 25.016]
     posted(running, [{"characteristic": "bore", "value": one} for one in bore])
@@ -255,6 +268,31 @@ async def test_no_figure_shows_the_noise_of_floats(screen: Watched, path: str) -
         assert ("0.015" if path == "/c/bore" else "0.2") in table
         seen += table
     assert NOISE.findall(seen) == []
+
+
+async def test_a_test_message_tells_what_each_channel_said(
+    screen: Watched, receiver: Receiver
+) -> None:
+    page = await sign_in(screen, "/sources", who="K. Vogt")
+    await page.get_by_role("button", name="Send a test message").click()
+    lines = page.get_by_role("region", name="Test message").locator("tbody tr")
+    await expect(lines).to_have_count(2)
+    arrived = lines.filter(has_text="maintenance")
+    await expect(arrived.locator("td").nth(1)).to_have_text("Sent")
+    await expect(arrived).to_contain_text("204")
+    lost = lines.filter(has_text="nobody-there")
+    await expect(lost.locator("td").nth(1)).to_have_text("Not sent")
+    await expect(lost).to_contain_text("Not delivered:")
+    assert [one.body["change"] for one in list(receiver.posts)].count("test") == 1
+
+
+async def test_a_test_message_that_is_refused_says_why(screen: Watched, receiver: Receiver) -> None:
+    screen.losing = True  # 422 is logged by the browser
+    page = await sign_in(screen, "/sources", who="K" * 1000)
+    before = [one.body["change"] for one in list(receiver.posts)].count("test")
+    await page.get_by_role("button", name="Send a test message").click()
+    await expect(page.get_by_role("alert")).to_contain_text(re.compile(r"Not sent\. .*who"))
+    assert [one.body["change"] for one in list(receiver.posts)].count("test") == before
 
 
 async def test_a_session_that_is_over_leads_to_the_form(

@@ -83,21 +83,31 @@ export interface Posted {
   verdicts?: Verdict[]
 }
 
+/** What became of a test message on one channel. */
+export interface Tested {
+  channel: string
+  ok: boolean
+  detail: string
+}
+
 export interface Page<T> {
   items: T[]
   next: string | null
 }
 
 const BASE = '/api/v1'
+const WAIT_MS = 15_000
+/** A test message is answered when the slowest channel has been, whose time-out is the plant's. */
+const TEST_WAIT_MS = 60_000
 
-async function ask<T>(method: string, path: string, body?: object, key?: string): Promise<T> {
+async function ask<T>(method: string, path: string, body?: object, key?: string, wait = WAIT_MS): Promise<T> {
   const headers: Record<string, string> = { Accept: 'application/json' }
   if (body !== undefined) headers['Content-Type'] = 'application/json'
   if (key !== undefined) headers['Idempotency-Key'] = key
   let response: Response
   try {
     const content = body === undefined ? {} : { body: JSON.stringify(body) }
-    response = await fetch(BASE + path, { method, headers, ...content, signal: AbortSignal.timeout(15_000) })
+    response = await fetch(BASE + path, { method, headers, ...content, signal: AbortSignal.timeout(wait) })
   } catch {
     throw new Refused(0, 'The server does not answer.', {})
   }
@@ -153,6 +163,8 @@ export const api = {
     alarmOf(await ask<Alarm>('POST', `/alarms/${id}/${command}`, body, key)),
   post: (readings: object[], key: string) =>
     ask<Posted>('POST', '/readings?verdicts=true', { readings }, key),
+  testAnnouncements: (who: string) =>
+    ask<Page<Tested>>('POST', '/announce/test', { who }, undefined, TEST_WAIT_MS),
   versions: (id: string) => ask<Page<VersionRow>>('GET', `/characteristics/${encodeURIComponent(id)}/versions`),
   limits: (id: string, path: string, body: object, key: string) =>
     ask<VersionRow>('POST', `/characteristics/${encodeURIComponent(id)}/limits${path}`, body, key),

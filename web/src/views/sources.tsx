@@ -1,9 +1,10 @@
-// Where readings come from, what is missing, and what could not become a reading.
+// Where readings come from, what is missing, what could not become a reading; and whether announcements arrive.
 import { useSignal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
 import { api, type Gap, type Quarantined, type Source } from '../api'
 import { number, time } from '../format'
 import { store } from '../screen'
+import { Announcements } from './announce'
 import { Age, Shape } from './parts'
 
 const EVERY_MS = 4_000
@@ -64,6 +65,7 @@ export function Sources() {
           <GapTable rows={gaps.value} />
         </section>
       </div>
+      <Announcements />
     </main>
   )
 }
