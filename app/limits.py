@@ -1,7 +1,7 @@
 """Control limits are proposed by one person and approved by another; never learnt silently."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import msgspec

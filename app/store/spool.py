@@ -18,7 +18,7 @@ import psutil
 from app.store.batch import Batch
 from app.store.errors import AlreadyWriting, SpoolBroken, SpoolFull
 from app.store.packing import pack, unpack
-from app.store.spool_file import SpoolFile
+from app.store.spool_file import SpoolFile, settle
 
 DEFAULT_MAX_BYTES: Final = 4 * 2**30
 
@@ -70,6 +70,7 @@ class Spool:
             SpoolBroken: the file cannot be read.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        settle(self.path.parent.parent)
         self._take_lock()
         try:
             with self._turn:

@@ -61,6 +61,7 @@ class SpoolFile:
         self._open: sqlite3.Connection | None = None
         self._places: list[Place] = []
         self._wanted = False
+        self._counted = False  # since it was opened
 
     def open(self) -> None:
         """Open it, made when it is not there.
@@ -68,7 +69,7 @@ class SpoolFile:
         Raises:
             SpoolBroken: it cannot be read or made.
         """
-        self._wanted = True
+        self._wanted, self._counted = True, False
         try:
             if self._rescued.exists():
                 self._put_in_place()
@@ -126,12 +127,12 @@ class SpoolFile:
         Raises:
             SpoolBroken, SpoolFull: nothing was kept.
         """
-        if self._open is None and self._wanted:
-            self.open()
+        if self._open is not None and not self._in_place():
+            self._rescue(before)
+        if not self._counted:
             if (count := self.ask(_depth)) != before:
                 raise self._gone(f"{before - count} of {before} batches")
-        elif self._open is not None and not self._in_place():
-            self._rescue(before)
+            self._counted = True
         self.ask(work)
         try:
             if not self._in_place():
