@@ -20,7 +20,7 @@ from app.http import (
     series,
     site,
 )
-from app.http.body import BodyLimit
+from app.http.body import STALL_S, BodyLimit
 from app.http.ports import Service
 from app.metrics import REQUESTS
 from app.security import Door
@@ -36,8 +36,11 @@ bearer token; `POST /readings` also takes an ingest key.
 """
 
 
-def create_app(service: Service) -> FastAPI:
-    """Every route, behind the guard; the service is started and stopped by whoever made it."""
+def create_app(service: Service, stall_s: float = STALL_S) -> FastAPI:
+    """Every route, behind the guard; the service is started and stopped by whoever made it.
+
+    A body of which nothing comes for ``stall_s`` is given up.
+    """
     app = FastAPI(
         title="Andon",
         version=service.build,
@@ -55,11 +58,14 @@ def create_app(service: Service) -> FastAPI:
     api.include_router(site.socket)
     app.include_router(health.routes)
     app.include_router(api)
-    app.include_router(guard.sign_in(door, service.settings))
+    app.include_router(guard.sign_in(door, service.settings, stall_s))
     app.include_router(screen.router())
     problem.install(app)
-    # Added last, met first: the guard, then the clock, then the limit.
-    app.add_middleware(BodyLimit, most=service.settings.body_max_bytes)
+    # Added last, met first: the guard, then the clock, then the limit. So who is turned away takes
+    # none of the room for bodies; the form that anybody may post has a room of its own.
+    app.add_middleware(
+        BodyLimit, most=service.settings.body_max_bytes, stall_s=stall_s, apart={guard.FORM}
+    )
     app.add_middleware(Timed)
     app.add_middleware(guard.Guard, door=door)
     return app

@@ -9,13 +9,18 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.http.body import STALL_S, Forms
 from app.http.problem import answer
 from app.security import COOKIE, Door
 from app.settings import Settings
 
 WRONG_TOKEN_S = 0.5
 """How long a wrong token is left waiting: guessing is slow, mistyping is not."""
+FORM = "/login"
+"""The one open path that reads a body."""
 FORM_BYTES = 4096
+FORMS = 32
+"""So many forms are read and answered at once, wrong tokens that wait among them."""
 
 SOURCES = {
     "default": "'none'",
@@ -68,7 +73,7 @@ class Guard:
             if refusal.status == 401:
                 response.headers["WWW-Authenticate"] = "Bearer"
                 if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
-                    response = RedirectResponse(f"/login?next={quote(scope['path'])}", 303)
+                    response = RedirectResponse(f"{FORM}?next={quote(scope['path'])}", 303)
             await response(scope, receive, _with_headers(send))
 
 
@@ -81,20 +86,24 @@ def _with_headers(send: Send) -> Send:
     return sending
 
 
-def sign_in(door: Door, settings: Settings) -> APIRouter:
+def sign_in(door: Door, settings: Settings, stall_s: float = STALL_S) -> APIRouter:
     """The form that turns the access token into a session cookie."""
     routes = APIRouter(include_in_schema=False)
+    forms = Forms(FORM_BYTES, FORMS, stall_s)
 
-    @routes.get("/login")
+    @routes.get(FORM)
     async def form(request: Request) -> Response:
         if not door.guarded or door.signed_in(request.headers):
             return RedirectResponse(_inside(request.query_params.get("next", "/")), 303)
         return HTMLResponse(_page(request.query_params.get("next", "/"), ""), headers=NO_STORE)
 
-    @routes.post("/login")
+    @routes.post(FORM)
     async def enter(request: Request) -> Response:
-        body = await request.body()
-        fields = parse_qs(body[:FORM_BYTES].decode("utf-8", "replace"))
+        async with forms.read(request) as body:
+            return await answered(request, body)
+
+    async def answered(request: Request, body: bytes) -> Response:
+        fields = parse_qs(body.decode("utf-8", "replace"))
         target = _inside(fields.get("next", ["/"])[0])
         if not door.is_token(fields.get("token", [""])[0].strip()):
             await asyncio.sleep(WRONG_TOKEN_S)
@@ -114,7 +123,7 @@ def sign_in(door: Door, settings: Settings) -> APIRouter:
 
     @routes.post("/logout")
     async def leave() -> Response:
-        response = RedirectResponse("/login", 303)
+        response = RedirectResponse(FORM, 303)
         response.delete_cookie(COOKIE, httponly=True, samesite="strict")
         return response
 

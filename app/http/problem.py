@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from app.http.ports import DatabaseAway, NotReady
 from app.mistakes import written
@@ -96,6 +97,9 @@ def install(app: FastAPI) -> None:
     async def on_away(_: Request, error: Exception) -> Response:
         return answer(503, str(error) or (error.__doc__ or ""), {"Retry-After": "5"})
 
+    async def on_gone(_: Request, __: ClientDisconnect) -> Response:
+        return answer(400, "the body ended early; send it again")  # nobody hears it
+
     async def on_failure(request: Request, error: Exception) -> Response:
         LOG.error("request fails", path=request.url.path, error=repr(error))
         return answer(500, "Andon failed here; its log says why. Nothing was changed.")
@@ -106,6 +110,7 @@ def install(app: FastAPI) -> None:
         IntakeFull: on_full,
         NotReady: on_away,
         DatabaseAway: on_away,
+        ClientDisconnect: on_gone,
         Exception: on_failure,
     }
     for kind, handler in handlers.items():

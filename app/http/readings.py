@@ -131,10 +131,13 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
             }
         },
     },
+    408: {"description": "The body stopped coming; send it again."},
     413: {"description": "The body is too large."},
     415: {"description": "The content type is none of these."},
     422: {"description": "The body as a whole cannot be read."},
-    429: {"description": "The intake is full; come back after Retry-After."},
+    429: {
+        "description": "The intake is full, or too many large bodies at once; come back after Retry-After."
+    },
     503: {"description": "Neither database nor spool can take it."},
 }
 

@@ -1,5 +1,6 @@
 """What holds for the whole plant: its name and zone, its configuration, a test of its announcements."""
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -63,7 +64,8 @@ async def apply_plant(
 ) -> Row:
     """The plan, and its steps done; limits that differ are told as drift and left as they are."""
     try:
-        plant = parse_plant(body.text, base_dir=Path(body.base_dir))
+        # A large file takes seconds; the plan, made of the catalog as it is, stays on the loop.
+        plant = await asyncio.to_thread(parse_plant, body.text, base_dir=Path(body.base_dir))
     except PlantInvalid as error:
         raise Problem(422, error.sentences[0], errors=error.sentences) from error
     if dry_run:

@@ -1,37 +1,14 @@
 """The guard, the sign-in form, health, metrics, lists and the screen, over a real server."""
 
-import asyncio
-import socket
-from contextlib import asynccontextmanager
-
 import httpx
 import pytest
-import uvicorn
 import websockets
 
-from app.http.application import create_app
 from app.settings import Settings
-from tests.app.standin import StandIn, as_service
+from tests.app.http.served import served
 
 TOKEN = "a-token-that-is-long-enough"
 KEY = "a-key-for-the-mes-system"
-
-
-@asynccontextmanager
-async def served(settings: Settings):
-    service = StandIn(settings)
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        create_app(as_service(service)), log_config=None, lifespan="off", ws="websockets-sansio"
-    )
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
-        yield service, f"127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await task
-        listener.close()
 
 
 @pytest.fixture
