@@ -356,7 +356,6 @@ PATHS = [
     "/api/v1/characteristics/bore/points?limit={}",
     "/api/v1/characteristics/bore/readings?after={}",
     "/api/v1/characteristics/bore/readings?end={}",
-    "/api/v1/characteristics/bore/limits/{}/impact",
     "/api/v1/alarms/{}",
     "/api/v1/alarms?state={}",
     "/api/v1/alarms?after={}",
@@ -369,12 +368,9 @@ PATHS = [
 COMMANDS = [
     "/api/v1/alarms/{}/acknowledge",
     "/api/v1/alarms/1/shelve",
-    "/api/v1/quarantine/{}/retry",
     "/api/v1/characteristics/bore/limits",
     "/api/v1/characteristics/{}/limits/1/approve",
-    "/api/v1/characteristics/bore/boundaries",
     "/api/v1/characteristics",
-    "/api/v1/events",
     "/api/v1/plant",
 ]
 
