@@ -41,7 +41,8 @@ def test_the_database_is_away(own_timescale: Postgres, mosquitto, tmp_path, how,
                 time.sleep(max(0.0, began + away_s - time.monotonic()))  # so long it is away
                 assert health(service)["database"] == "away"
                 own_timescale.start() if how == "stop" else own_timescale.thaw()
-                until("the spool drains", lambda: drained(service))
+                # The load goes on meanwhile, and what came first is written first.
+                until("the spool drains", lambda: drained(service), wait_s=60 + 2 * away_s)
                 load.stop()
             load.check()
             for name in (ALARMING, AGAIN):
