@@ -20,6 +20,8 @@ from app.store.spool import Spool
 from collectors.reading import Delivery, Reading
 from tests.app.line import NOW, SECOND, version
 
+pytestmark = pytest.mark.slow
+
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 
 

@@ -100,6 +100,7 @@ async def test_a_form_without_a_length_is_read_no_further_than_a_form_goes(setti
         assert (await one.answer())[0] == 413
 
 
+@pytest.mark.slow
 async def test_forms_that_stall_leave_the_room_of_other_bodies_alone(settings):
     async with served(settings, stall_s=PATIENT) as (_, place), AsyncExitStack() as stack:
         for _ in range(TOGETHER):
@@ -122,6 +123,7 @@ async def test_few_forms_are_read_at_once_and_a_sender_that_leaves_makes_room(se
     assert "Exception" not in caplog.text
 
 
+@pytest.mark.slow
 async def test_forms_that_stall_are_given_up(settings):
     async with served(settings, stall_s=SOON) as (_, place), AsyncExitStack() as stack:
         waiting = [
@@ -135,6 +137,7 @@ async def test_forms_that_stall_are_given_up(settings):
         assert await signs_in(place) == 303
 
 
+@pytest.mark.slow
 async def test_bodies_that_stall_are_given_up_and_give_their_room_back(settings):
     async with served(settings, stall_s=SOON) as (_, place), AsyncExitStack() as stack:
         said = (f"Content-Length: {MOST}", f"Authorization: Bearer {TOKEN}")

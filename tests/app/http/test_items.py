@@ -99,6 +99,7 @@ def test_the_usual_way_and_the_careful_way_agree(pairs):
     assert quick == careful
 
 
+@pytest.mark.slow
 def test_a_request_has_a_largest_number_of_readings():
     values = json.dumps({"readings": [{"characteristic": "a", "values": [1] * (ITEMS + 1)}]})
     assert read(values.encode(), "json") is None
