@@ -96,6 +96,7 @@ lock: .venv/.developing
 	$(UV_COMPILE) pyproject.toml --group dev -o requirements-dev.lock
 	$(UV_COMPILE) --group ui -o requirements-ui.lock
 	$(UV_COMPILE) --group bench -c requirements-dev.lock -o requirements-bench.lock
+	$(BIN)/python deploy/ui.py lock
 
 wheel: .venv/.installed app/static/index.html
 	@$(BIN)/hatchling build -t wheel

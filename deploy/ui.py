@@ -1,9 +1,10 @@
-"""Run the screen's build, type check and tests with whatever Node fits: ``ui.py build|check|test``.
+"""Run the screen's build, type check and tests with whatever Node fits: ``ui.py build|check|test|lock``.
 
 The machine's own Node is taken when its version does; else one comes as a Python package into the
 running environment, so that no machine needs Node installed.
 """
 
+import json
 import os
 import re
 import shutil
@@ -19,7 +20,7 @@ WEB = ROOT / "web"
 STATIC = ROOT / "app" / "static"
 LOCK = WEB / "package-lock.json"
 INSTALLED = WEB / "node_modules" / ".package-lock.json"  # npm writes it last
-STEPS = ("ci", "build", "check", "test")
+STEPS = ("ci", "build", "check", "test", "lock")
 
 
 def fits(version: str) -> bool:
@@ -85,10 +86,22 @@ def build() -> None:
         raise SystemExit("the screen's build left no app/static/index.html")
 
 
+def lock() -> None:
+    """Write the lock file anew, with versions and hashes and without any address."""
+    npm("install", "--package-lock-only", "--no-audit", "--no-fund", "--loglevel=error")
+    locked = json.loads(LOCK.read_text())
+    for package in locked["packages"].values():
+        package.pop("funding", None)  # npm has no setting that leaves it out
+    LOCK.write_text(json.dumps(locked, indent=2, ensure_ascii=False) + "\n")
+
+
 def main() -> None:
     """Run one step."""
     if len(sys.argv) != 2 or sys.argv[1] not in STEPS:
         raise SystemExit(f"usage: ui.py {'|'.join(STEPS)}")
+    if sys.argv[1] == "lock":
+        lock()
+        return
     install()
     match sys.argv[1]:
         case "build":

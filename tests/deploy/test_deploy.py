@@ -54,6 +54,13 @@ def test_the_context_of_the_build_is_the_product_alone() -> None:
         assert cleanroom.ignored(ROOT / name)
 
 
+def test_lock_files_hold_no_address() -> None:
+    locks = [*ROOT.glob("requirements*.lock"), ui.LOCK]
+    assert len(locks) > 4
+    for lock in locks:
+        assert "://" not in lock.read_text(), lock.name
+
+
 @pytest.mark.parametrize(
     ("version", "fits"),
     [
