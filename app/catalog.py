@@ -182,6 +182,11 @@ class Catalog:
 
     # versions
 
+    def put_positions(self, positions: Mapping[int, dict[str, Any]]) -> None:
+        """Note how far sources are, by their numbers."""
+        for source in self.sources.values():
+            source.position = positions.get(source.id, source.position)
+
     def put_version(self, version: Version) -> None:
         """Add a version, or replace what is known of it."""
         known = version.id in self.versions

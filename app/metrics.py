@@ -14,6 +14,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from app.store.batch import Batch
 from collectors.supervisor import SourceStatus, State
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -61,6 +62,15 @@ LOOP_LAG = Histogram(
 )
 
 STATES = get_args(State)
+
+
+def count(batch: Batch, durable: str) -> None:
+    """Count what a durable batch carries."""
+    READINGS.labels("accepted").inc(len(batch.readings))
+    READINGS.labels("rejected").inc(len(batch.quarantined))
+    POINTS.inc(len(batch.points))
+    VIOLATIONS.inc(int((batch.points["violations"] != 0).sum()))
+    BATCHES.labels(durable).inc()
 
 
 class SourceState(NamedTuple):

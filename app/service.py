@@ -20,7 +20,7 @@ from app.journal import Durable, Journal
 from app.judge import Judge
 from app.late import LateReadings
 from app.live import Door, Live
-from app.metrics import BATCHES, LOOP_LAG, POINTS, READINGS, VIOLATIONS, Gauges, SourceState
+from app.metrics import LOOP_LAG, Gauges, SourceState, count
 from app.opening import Opening
 from app.outcome import JudgedOutcome
 from app.pipeline import Pipeline
@@ -292,15 +292,8 @@ class Service:
 
     def _committed(self, batch: Batch, durable: Durable) -> None:
         """A batch is durable: count it, show it, call people."""
-        for number, position in batch.positions.items():
-            for source in self.catalog.sources.values():
-                if source.id == number:
-                    source.position = position
-        READINGS.labels("accepted").inc(len(batch.readings))
-        READINGS.labels("rejected").inc(len(batch.quarantined))
-        POINTS.inc(len(batch.points))
-        VIOLATIONS.inc(int((batch.points["violations"] != 0).sum()))
-        BATCHES.labels(durable).inc()
+        self.catalog.put_positions(batch.positions)
+        count(batch, durable)
         if batch.streams:
             changed = {stream.characteristic for stream in batch.streams}
             self.hub.catalog_changed([self.catalog.characteristics[c].name for c in changed])

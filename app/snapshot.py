@@ -165,10 +165,7 @@ class State:
         catalog.restore_contexts(
             batch.contexts, max((context.id for context in batch.contexts), default=0) + 1
         )
-        for number, position in batch.positions.items():
-            for source in catalog.sources.values():
-                if source.id == number:
-                    source.position = position
+        catalog.put_positions(batch.positions)
         engine.ensure()
         state = msgspec.msgpack.decode(batch.aftermath, type=Aftermath)
         engine.follow(

@@ -7,21 +7,9 @@ from app.housekeeping import ANNOUNCEMENTS_KEPT, ANSWERS_KEPT, forget
 from app.service import Service
 from app.settings import Settings
 from app.store.batch import Answered, Batch, Outbox
+from tests.app.clock import NOW, SECOND, Clock
 
 pytestmark = pytest.mark.servers
-
-NOW = 1_795_000_000_000_000
-SECOND = 1_000_000
-
-
-class Clock:
-    """Stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> int:
-        return self.now
 
 
 @pytest.fixture

@@ -68,13 +68,19 @@ async def test_a_subgroup_from_before_the_outage_goes_on_in_it(made) -> None:
     assert told == {"its subgroup had begun before the database was away"}
 
 
-async def test_a_look_up_that_fails_is_made_again(made) -> None:
+async def went_on(made) -> tuple[Kept, Kept]:
+    """A line whose subgroup goes on during an outage, and one that had none."""
     line, straight = made(), made()
     for one in (line, straight):
         await one.feed([reading(1, 7, 10.1), reading(2, 7, 10.3), reading(3, 8, 10.0)])
     line.lose()
     for one in (line, straight):
         await one.feed([reading(4, 7, 10.2)])
+    return line, straight
+
+
+async def test_a_look_up_that_fails_is_made_again(made) -> None:
+    line, straight = await went_on(made)
     line.store.away, line.store.patience = False, 0
     with pytest.raises(StoreLost):
         await line.journal.drain()
@@ -83,12 +89,7 @@ async def test_a_look_up_that_fails_is_made_again(made) -> None:
 
 
 async def test_an_end_between_drain_and_judgement_forgets_nothing(made) -> None:
-    line, straight = made(), made()
-    for one in (line, straight):
-        await one.feed([reading(1, 7, 10.1), reading(2, 7, 10.3), reading(3, 8, 10.0)])
-    line.lose()
-    for one in (line, straight):
-        await one.feed([reading(4, 7, 10.2)])
+    line, straight = await went_on(made)
     await line.restart_after_the_outage(half_way=True)
     assert line.points() == straight.points()
     assert not (line.spool.path.parent / "resumed.json").exists()

@@ -11,11 +11,10 @@ from app.plantfile import parse_plant
 from app.service import Service
 from app.settings import Settings
 from collectors.reading import Delivery, Reading
+from tests.app.clock import SECOND, Clock
 
 pytestmark = pytest.mark.servers
 
-NOW = 1_795_000_000_000_000
-SECOND = 1_000_000
 PLANT = """
 [[characteristic]]
 id = "gloss"
@@ -34,16 +33,6 @@ url = "{url}"
 topic = "plant/{{characteristic}}"
 """
 EMPTY = '[[characteristic]]\nid = "gloss"\nexpect = "4s"\nlimits = { center = 84.0, sigma = 0.9 }\n'
-
-
-class Clock:
-    """Moves only when told."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> int:
-        return self.now
 
 
 @pytest.fixture
