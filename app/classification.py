@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from app.arrivals import Names, Sorted, names_of, nothing_known, sort_out
 from app.engine import Engine
 from app.journal import Journal
-from app.late import LateReadings
+from app.membership import Membership
 from app.store.errors import StoreLost
 from rules import stream as loop
 
@@ -49,10 +49,10 @@ class Classifier:
     """Asks the store where it can be asked."""
 
     def __init__(
-        self, engine: Engine, late: LateReadings, lookup: Lookup, journal: Journal
+        self, engine: Engine, membership: Membership, lookup: Lookup, journal: Journal
     ) -> None:
         self._engine = engine
-        self._late = late
+        self._membership = membership
         self._lookup = lookup
         self._journal = journal
 
@@ -86,9 +86,9 @@ class Classifier:
         names = await self._names(rows[found.stored & ~found.late])
         slow = {stream for stream, _ in await self._resumed(rows, names.asked)} | names.tangled
         late = np.flatnonzero(found.late)
-        late = late[~self._late.without_point(rows[late])]
+        late = late[~self._membership.without_point(rows[late])]
         slow |= set(np.unique(rows["stream"][late]).tolist())
-        slow |= self._late.unsettled & set(np.unique(rows["stream"][found.stored]).tolist())
+        slow |= self._membership.unsettled & set(np.unique(rows["stream"][found.stored]).tolist())
         return Classified(found, slow, np.zeros(len(rows), bool))
 
     async def _names(self, rows: NDArray[np.void]) -> Names:
@@ -120,11 +120,11 @@ class Classifier:
         """
         unjudged = np.zeros(len(rows), bool)
         unjudged[doubtful] = True
-        late = self._late
-        late.held |= (late.unsettled | late.held) & set(streams.tolist())
+        membership = self._membership
+        membership.held |= (membership.unsettled | membership.held) & set(streams.tolist())
         names = names_of(rows[~unjudged], self._engine)
-        unjudged |= np.isin(rows["stream"], list(names.tangled | late.held))
-        held = np.isin(streams, list(late.held))
+        unjudged |= np.isin(rows["stream"], list(names.tangled | membership.held))
+        held = np.isin(streams, list(membership.held))
         newest_columns = slice(loop.NEWEST_TIME, loop.NEWEST_KEY + 1)
         self._engine.integers[streams[held], newest_columns] = newest[held]
         return Classified(nothing_known(rows), set(), unjudged)

@@ -69,7 +69,8 @@ class Judge:
         self._alarms = alarms
         self._journal = journal
         self._late = late
-        self._classifier = Classifier(engine, late, lookup, journal)
+        self._membership = late.membership
+        self._classifier = Classifier(engine, late.membership, lookup, journal)
         self._clock = clock
         self.traits: dict[str, SourceTraits] = {}
         self.measured: Callable[[], Mapping[str, SourceTraits]] = lambda: self.traits
@@ -139,19 +140,19 @@ class Judge:
 
     def release(self) -> None:
         """What waited for the database was judged: streams that were held go on by themselves."""
-        self._late.held.clear()
+        self._membership.held.clear()
 
     def _mark(self, touched: NDArray[np.int64], room: Room) -> Callable[[], None]:
         """How to go back to where these streams, and all else, stand now."""
         mark, alarms_mark = self._engine.mark(touched), self._alarms.mark()
-        late_mark = self._late.mark(touched.tolist())
+        open_mark = self._membership.mark(touched.tolist())
         gap, quarantine = self.numbers.gap, self.numbers.quarantine
 
         def undo() -> None:
             self._engine.rollback(mark, room)
             self._catalog.unsave()
             self._alarms.rollback(alarms_mark)
-            self._late.rollback(late_mark)
+            self._membership.rollback(open_mark)
             self.numbers.gap, self.numbers.quarantine = gap, quarantine
 
         return undo
@@ -165,7 +166,7 @@ class Judge:
         rows["batch"] = batch.id
         stored = found.stored & ~unjudged
         fast = stored & ~np.isin(rows["stream"], list(slow)) if slow else stored
-        self._late.keep(rows, np.flatnonzero(fast & found.late))
+        self._membership.keep(rows, np.flatnonzero(fast & found.late))
         in_order = np.flatnonzero(fast & ~found.late)
         points = self._engine.advance(rows, in_order, admitted.cuts, admitted.keys)
         changes = [
@@ -218,9 +219,9 @@ class Judge:
         seq = int(state[loop.SEQ])
         of_mine = rows, admitted.cuts[mine], admitted.keys[mine], late[mine]
         if len(mine) > PLACED_AT_ONCE:
-            since = await asyncio.to_thread(self._late.place, *of_mine)
+            since = await asyncio.to_thread(self._membership.place, *of_mine)
         else:
-            since = self._late.place(*of_mine)
+            since = self._membership.place(*of_mine)
         state[loop.SEQ] = seq
         admitted.rows[mine] = rows
         return await self._late.evaluate(stream, rows, now=now, since=since)

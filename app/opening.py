@@ -101,7 +101,7 @@ class Opening:
         service.numbers.gap, service.numbers.quarantine = highest.gap, highest.quarantine
         ids = Ids(highest.alarm, highest.event, highest.outbox, highest.alarm_seq)
         service.alarms.restore(alarms, events, ids, standing)
-        await asyncio.to_thread(bring_back, service.engine, service.late, catalog, remains)
+        await asyncio.to_thread(bring_back, service.engine, service.membership, catalog, remains)
         service.facts.epoch_number = service.state.epoch = service.store.epoch
         service.journal.begin(last, service.store.epoch)
 
@@ -114,7 +114,7 @@ class Opening:
         service = self._service
         service.catalog.__init__()  # type: ignore[misc]
         service.engine.__init__(service.catalog)  # type: ignore[misc]
-        service.late.forget()
+        service.membership.forget()
 
     async def configure(self) -> None:
         """Make sure that the HTTP door has a number, and apply the plant file that was named."""

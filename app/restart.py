@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from app.admission import stamp_of
 from app.catalog import Catalog
 from app.engine import Engine
-from app.late import LateReadings, LateSubgroup
+from app.membership import LateSubgroup, Membership
 from app.replay import Group, Scan, unclosed
 from app.store.rows import PointFlag, Purpose, Quality, ReadingFlag
 from rules import stream as loop
@@ -34,7 +34,7 @@ class Plotted(NamedTuple):
     numbers: set[int]
 
 
-def bring_back(engine: Engine, late: LateReadings, catalog: Catalog, remains: Remains) -> None:
+def bring_back(engine: Engine, membership: Membership, catalog: Catalog, remains: Remains) -> None:
     """Give every stream the state that its stored rows amount to."""
     engine.ensure()
     _bring_back_newest(engine, remains)
@@ -65,7 +65,7 @@ def bring_back(engine: Engine, late: LateReadings, catalog: Catalog, remains: Re
     for start, end in pairwise([*starts, len(remains.readings)]):
         readings = remains.readings[start:end]
         stream = int(readings["stream"][0])
-        _Stream(engine, late, catalog, stream).take(
+        _Stream(engine, membership, catalog, stream).take(
             readings, remains.tags, plotted.get(stream, Plotted(set(), {}, set()))
         )
 
@@ -93,9 +93,11 @@ def _bring_back_version(engine: Engine, stream: int, last: np.void | None) -> No
 class _Stream:
     """One stream's open ends: what waits for more readings, and what was last seen."""
 
-    def __init__(self, engine: Engine, late: LateReadings, catalog: Catalog, stream: int) -> None:
+    def __init__(
+        self, engine: Engine, membership: Membership, catalog: Catalog, stream: int
+    ) -> None:
         self._engine = engine
-        self._late = late
+        self._membership = membership
         self._stream = stream
         self._state = engine.integers[stream]
         self._entry = catalog.characteristics[catalog.streams[stream].characteristic]
@@ -108,7 +110,7 @@ class _Stream:
     ) -> None:
         """Take up what these readings, the newest of the stream, leave open."""
         state, entry = self._state, self._entry
-        scan = Scan(self._engine, self._late.eras(self._stream))
+        scan = Scan(self._engine, self._membership.eras(self._stream))
         for name, point in plotted.names.items():
             scan.know(name, point)
         sampled = 0
@@ -154,7 +156,7 @@ class _Stream:
         state[loop.SAMPLE_TIME] = group.time
         self._engine.values[state[loop.SLOT], : len(group.values)] = group.values
         if not group.named and last > (group.time, group.key):
-            self._late.behind.add(self._stream)
+            self._membership.behind.add(self._stream)
         if group.row == state[loop.VERSION] and not cut_since:
             state[loop.PENDING] = 0
 
@@ -166,7 +168,7 @@ class _Stream:
         first = members[np.argmin(members["received_at"])]
         key_tags = self._entry.key_tags
         theirs = tags.get(int(first["context"]))
-        self._late.filling[self._stream] = LateSubgroup(
+        self._membership.filling[self._stream] = LateSubgroup(
             number=group.number,
             count=len(members),
             time=int(first["time"]),

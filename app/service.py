@@ -20,6 +20,7 @@ from app.journal import Durable, Journal
 from app.judge import Judge
 from app.late import LateReadings
 from app.live import Door, Live
+from app.membership import Membership
 from app.metrics import LOOP_LAG, Gauges, SourceState, count
 from app.opening import Opening
 from app.outcome import JudgedOutcome
@@ -75,13 +76,14 @@ class Service:
         self.store = Store(self.url, clock)
         self.records = Records(self.store)
         self.journal = Journal(self.store, self.spool, self.aside, self.lock)
-        self.late = LateReadings(self.catalog, self.engine, self.records)
+        self.membership = Membership(self.catalog, self.engine)
+        self.late = LateReadings(self.catalog, self.engine, self.membership, self.records)
         self.resumed = Resumed(self.records, settings.data_dir / SPOOL / "resumed.json")
         self.intake = Intake(settings.intake_capacity)
         self.facts = Facts(self.catalog, self.alarms, self.records)
         self.numbers = Numbers()
         self.highest: dict[str, int] = {}
-        self.state = State(self.catalog, self.engine, self.late, self.alarms, self.numbers)
+        self.state = State(self.catalog, self.engine, self.membership, self.alarms, self.numbers)
         self.judge = Judge(
             self.catalog, self.engine, self.alarms, self.journal, self.late, self.records, clock
         )

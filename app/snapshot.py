@@ -9,7 +9,7 @@ from app.alarms import Alarms
 from app.catalog import Catalog, Source
 from app.characteristic import CharacteristicConfig
 from app.engine import Engine, EngineState
-from app.late import LateReadings, LateSubgroup
+from app.membership import LateSubgroup, Membership
 from app.quarantine import Numbers
 from app.store.batch import Batch, Characteristic, Context, Stream, Version
 
@@ -57,13 +57,13 @@ class State:
         self,
         catalog: Catalog,
         engine: Engine,
-        late: LateReadings,
+        membership: Membership,
         alarms: Alarms,
         numbers: Numbers,
     ) -> None:
         self._catalog = catalog
         self._engine = engine
-        self._late = late
+        self._membership = membership
         self._alarms = alarms
         self.numbers = numbers
         self.epoch = 0
@@ -86,8 +86,8 @@ class State:
                 engine=self._engine.save(),
                 alarms=self._alarms.to_bytes(),
                 filling=self._saved_filling(),
-                behind=sorted(self._late.behind),
-                held=sorted(self._late.held),
+                behind=sorted(self._membership.behind),
+                held=sorted(self._membership.held),
                 numbers=self.numbers,
                 epoch=self.epoch,
             )
@@ -109,7 +109,7 @@ class State:
         """With ids of versions, for their rows are another process's own."""
         return {
             stream: msgspec.structs.replace(group, row=int(self._engine.version_ids[group.row]))
-            for stream, group in self._late.filling.items()
+            for stream, group in self._membership.filling.items()
         }
 
     def restore(self, saved: bytes) -> None:
@@ -148,8 +148,8 @@ class State:
                 versions=engine.named_versions(mark),
                 alarms=self._alarms.to_bytes(),
                 filling=self._saved_filling(),
-                behind=sorted(self._late.behind),
-                held=sorted(self._late.held),
+                behind=sorted(self._membership.behind),
+                held=sorted(self._membership.held),
                 numbers=self.numbers,
             )
         )
@@ -204,12 +204,12 @@ class State:
 
     def _rest(self, state: Snapshot | Aftermath) -> None:
         self._alarms.from_bytes(state.alarms)
-        self._late.forget()
+        self._membership.forget()
         for stream, group in state.filling.items():
             group.row = self._engine.version_row(self._catalog.versions[group.row])
-            self._late.filling[stream] = group
-        self._late.behind.update(state.behind)
-        self._late.held.update(state.held)
+            self._membership.filling[stream] = group
+        self._membership.behind.update(state.behind)
+        self._membership.held.update(state.held)
         self.numbers.gap = state.numbers.gap
         self.numbers.quarantine = state.numbers.quarantine
 

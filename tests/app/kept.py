@@ -29,7 +29,7 @@ class Kept(Line):
         super()._build()
         self.numbers = Numbers()
         self.judge.numbers = self.numbers
-        self.state = State(self.catalog, self.engine, self.late, self.alarms, self.numbers)
+        self.state = State(self.catalog, self.engine, self.membership, self.alarms, self.numbers)
         journal = self.journal
         journal.snapshot, journal.aftermath = self.state.snapshot, self.state.aftermath
         journal.returned = self._returned

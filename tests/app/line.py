@@ -11,6 +11,7 @@ from app.engine import Engine
 from app.intake import Intake
 from app.judge import Judge
 from app.late import LateReadings
+from app.membership import Membership
 from app.pipeline import Pipeline
 from app.restart import bring_back
 from app.sentences import StreamFacts
@@ -76,7 +77,8 @@ class Line:
         return catalog
 
     def _build(self) -> None:
-        self.late = LateReadings(self.catalog, self.engine, self.store)
+        self.membership = Membership(self.catalog, self.engine)
+        self.late = LateReadings(self.catalog, self.engine, self.membership, self.store)
         self.alarms = Alarms()
         self.intake = Intake(10**6)
         self.lock = getattr(self, "lock", None) or asyncio.Lock()
@@ -112,7 +114,7 @@ class Line:
         self.catalog.restore_contexts(*before.remembered_contexts())
         self.engine = Engine(self.catalog)
         self._build()
-        bring_back(self.engine, self.late, self.catalog, self.store.remains())
+        bring_back(self.engine, self.membership, self.catalog, self.store.remains())
 
     def points(self):
         """Every stored point with its verdict, as plain values."""

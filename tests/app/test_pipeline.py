@@ -109,7 +109,7 @@ async def test_a_stream_that_has_to_be_put_in_order_waits_whole(made) -> None:
     for one in (line, straight):
         await one.feed([*first, reading(12, 10.3)])
         await one.feed(late)
-    assert line.late.behind
+    assert line.membership.behind
     line.lose()
     for batch in rest:
         await line.feed(batch)
@@ -120,7 +120,7 @@ async def test_a_stream_that_has_to_be_put_in_order_waits_whole(made) -> None:
     await straight.feed(last)
     await line.come_back()
     assert line.points() == straight.points()
-    assert not line.late.held
+    assert not line.membership.held
 
 
 # what the database refuses
