@@ -110,6 +110,8 @@ def _python_item(raw: bytes, error: Exception) -> Item | str:
 def _converted(document: object) -> Item | str:
     try:
         return msgspec.convert(document, Item)
+    except UnicodeError:
+        return "holds characters that cannot be stored"
     except (msgspec.ValidationError, RecursionError) as error:
         return worded(error)
 
@@ -170,14 +172,12 @@ def _row(header: list[str], row: list[str], separator: str) -> tuple[Item | str,
         return worded(error), raw
 
 
-LIBRARY = re.compile(
-    r"Expected `(?P<expected>[^`]*)`, got `(?P<got>\w+)`"
-    r"|Object missing required field `(?P<missing>\w+)`"
-    r"|Object contains unknown field `(?P<unknown>.*)`"
-    r"|Invalid enum value (?P<other>.*?)(?= - at|$)",
-    re.DOTALL,
-)
-PLACE = re.compile(r" - at `\$\.?(.*)`$", re.DOTALL)
+AT = r"(?: - at `\$\.?(?P<place>[^`]*)`)?"
+EXPECTED = re.compile(r"Expected `(?P<expected>[^`]*)`, got `(?P<got>\w+)`" + AT)
+MISSING = re.compile(r"Object missing required field `(?P<field>\w+)`")
+# These two repeat what a client wrote, which may look like anything.
+UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>.*)`", re.DOTALL)
+OTHER = re.compile(r"Invalid enum value (?P<value>.*) - at `\$\.(?P<place>\w+)`", re.DOTALL)
 WORDS = {
     "str": "text",
     "int": "a number",
@@ -192,21 +192,21 @@ CHOICES = {"quality": Quality, "purpose": Purpose}
 
 def worded(error: Exception) -> str:
     """The library's sentence in words: where, what is wrong, what to do."""
-    place = PLACE.search(str(error))
-    where = place[1].replace("[...]", "") if place else ""
-    found = LIBRARY.match(str(error))
-    if found is None:
-        said = PLACE.sub("", str(error))
-    elif found["missing"]:
-        said = f"{found['missing']} is missing"
-    elif found["unknown"]:
-        fields = ", ".join(Item.__struct_fields__)
-        said = f"unknown field {found['unknown'][:100]}; there are {fields}"
-    elif found["other"]:
-        said = f"{found['other'][:100]} is none of {', '.join(get_args(CHOICES[where]))}"
-    else:
+    text = str(error)
+    if found := EXPECTED.fullmatch(text):
         expected = found["expected"].split(" | ")
         kinds = dict.fromkeys(word for kind, word in WORDS.items() if kind in expected)
         kinds.pop("null", None)
         said = f"send {' or '.join(kinds)}, not {WORDS.get(found['got'], found['got'])}"
-    return f"{where}: {said}" if where else said
+        place = (found["place"] or "").replace("[...]", "")
+        return f"{place}: {said}" if place else said
+    if found := MISSING.fullmatch(text):
+        return f"{found['field']} is missing"
+    if found := UNKNOWN.fullmatch(text):
+        return (
+            f"unknown field {found['field'][:100]}; there are {', '.join(Item.__struct_fields__)}"
+        )
+    if (found := OTHER.fullmatch(text)) and found["place"] in CHOICES:
+        choices = ", ".join(get_args(CHOICES[found["place"]]))
+        return f"{found['place']}: {found['value'][:100]} is none of {choices}"
+    return text.replace(" - at `$.", ", at `")

@@ -123,6 +123,10 @@ def test_a_request_has_a_largest_number_of_readings():
         ({"characteristic": "a", "valve": 1}, "unknown field valve; there are characteristic, "),
         ({"characteristic": "a", "quality": "x"}, "quality: 'x' is none of good, uncertain, bad"),
         (5, "send an object, not a number"),
+        ({"characteristic": "a", "quality": "x - at `$b"}, "quality: 'x - at `$b' is none of good"),
+        ({"characteristic": "a", "quality": "x - at `$.b`"}, "quality: 'x - at `$.b`' is none of"),
+        ({"characteristic": "a", "x - at `$.b": 1}, "unknown field x - at `$.b; there are"),
+        ({"characteristic": "a", "value": math.nan, "quality": "\ud800"}, "holds characters"),
     ],
 )
 @pytest.mark.parametrize("form", ["json", "ndjson"])
