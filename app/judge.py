@@ -72,8 +72,8 @@ class Judge:
         self._membership = late.membership
         self._classifier = Classifier(engine, late.membership, lookup, journal)
         self._clock = clock
-        self.traits: dict[str, SourceTraits] = {}
-        self.measured: Callable[[], Mapping[str, SourceTraits]] = lambda: self.traits
+        self.traits: Mapping[str, SourceTraits] = {}
+        self.measured: Callable[[], Mapping[str, SourceTraits]] = dict
         self.numbers = Numbers()
         self.describe: Callable[[int], StreamFacts] = _unknown
         self.past: Callable[[Judged], Awaitable[None]] = _nothing
@@ -82,7 +82,7 @@ class Judge:
         self, deliveries: list[Delivery], *, look_everything_up: bool = False
     ) -> Prepared:
         """Admit, classify and judge; the state has moved on when this returns."""
-        self.traits.update(self.measured())  # clocks run on, and so does what is known of them
+        self.traits = self.measured()  # clocks run on, and so does what is known of them
         while True:
             try:
                 return await self._attempt(deliveries, look_everything_up)

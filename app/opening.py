@@ -62,7 +62,6 @@ class Opening:
                 log.info("spool written to the database", batches=written)
             await self.load()
             await self.configure()
-            await service.judge_afterwards()
         except (StoreLost, DatabaseAway) as error:
             if not self._told:
                 log.warning("the database is away", error=str(error))

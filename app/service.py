@@ -34,7 +34,7 @@ from app.snapshot import State
 from app.sources import Sources
 from app.store.batch import Batch
 from app.store.embedded import EmbeddedPostgres
-from app.store.errors import DuplicateKey, StoreError
+from app.store.errors import DuplicateKey, StoreError, StoreLost
 from app.store.postgres import Store
 from app.store.spool import Spool
 from app.tasks import Tasks
@@ -110,6 +110,7 @@ class Service:
     def _wire(self) -> None:
         judge, pipeline, journal = self.judge, self.pipeline, self.journal
         judge.numbers = self.numbers
+        judge.measured = self.sources_running.traits
         judge.describe = self.facts.describe
         judge.past = self.records.fill_past
         pipeline.batch_max = self.settings.batch_max
@@ -174,6 +175,12 @@ class Service:
         self.hub.catalog_changed([entry.name for entry in self.catalog.characteristics.values()])
         await self._reconfigure()
         self.journal.returned = self._returned
+        if not self.journal.away:
+            async with self.lock:
+                try:
+                    await self.judge_afterwards()
+                except StoreLost:
+                    self.journal.leave()  # it is done when the database is back
         self._serving = self._tasks.run(self.pipeline.run(), "pipeline")
         self._tasks.run(self.journal.run(), "journal")
         self._tasks.run(self.hub.run(), "live")
@@ -241,8 +248,6 @@ class Service:
         await self.sources_running.configure(
             [KINDS[one["kind"]].config.model_validate(one) for one in plant.get("sources", ())]
         )
-        self.judge.traits = self.sources_running.traits()
-        self.judge.measured = self.sources_running.traits
 
     @property
     def plant(self) -> PlantSection:

@@ -89,7 +89,7 @@ class Line:
         self.pipeline = Pipeline(
             self.intake, self.catalog, self.judge, self.alarms, self.journal, self.lock, lambda: NOW
         )
-        self.judge.traits[SOURCE] = SourceTraits(1)
+        self.judge.measured = lambda: {SOURCE: SourceTraits(1)}
         self.judge.describe = lambda stream: StreamFacts(
             characteristic=self.config.id,
             label=self.config.id,

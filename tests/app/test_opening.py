@@ -175,3 +175,31 @@ async def test_what_cannot_be_stored_does_not_end_the_watch(tmp_path, service) -
     await asyncio.sleep(0)
     assert not watching.done()
     watching.cancel()
+
+
+@pytest.mark.servers
+async def test_what_was_set_aside_is_judged_at_a_start_with_the_database(
+    embedded_url, tmp_path
+) -> None:
+    (tmp_path / "plant.toml").write_text('[[characteristic]]\nid = "force"\n')
+    given = Settings(
+        data_dir=tmp_path / "data", database_url=embedded_url, plant=tmp_path / "plant.toml"
+    )
+    first = Service(given, lambda: NOW, "test")
+    await first.start()
+    await first.stop()
+    aside = Spool(given.data_dir / "aside")
+    aside.open()
+    readings = [Reading("force", 1.0, NOW, 0), Reading("force", 1.0, NOW - 30 * UNITS["d"], 0)]
+    aside.append(Batch(1, NOW, unjudged=[Delivery("http", NOW, readings)]))
+    aside.close()
+    again = Service(given, lambda: NOW, "test")
+    await again.start()
+    try:
+        assert again.aside.depth() == 0
+        (stream,) = again.catalog.streams
+        assert len(await again.records.points(stream, None, None, 10)) == 1
+        (kept,) = await again.records.quarantine(None, None, 10)
+        assert "older than" in kept["reason"] or "days" in kept["reason"]
+    finally:
+        await again.stop()
