@@ -1,10 +1,7 @@
 """Named subgroups that went on while nobody could look up that they had begun before."""
 
 import asyncio
-import os
 from collections.abc import Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -13,9 +10,9 @@ import structlog
 from numpy.typing import NDArray
 
 from app.store.batch import Batch
-from app.store.errors import SpoolBroken
+from app.store.errors import SpoolBroken, SpoolFull
 from app.store.rows import Purpose, Quality, ReadingFlag
-from app.store.spool_file import settle
+from app.store.spool import Spool
 from rules import stream as loop
 
 log = structlog.get_logger(__name__)
@@ -43,34 +40,29 @@ class Resumed:
     """Watches the spool drain and notes which streams have to be judged again, and from when.
 
     While the database is away a name is taken for a new subgroup; whether the store had met it
-    is known when the batch is written. The note is on the disk before that: an end half-way
+    is known when the batch is written. The note is in the spool before that: an end half-way
     forgets nothing. To judge a stream twice changes nothing.
     """
 
-    def __init__(self, past: Past, path: Path) -> None:
+    def __init__(self, past: Past, spool: Spool) -> None:
         self._past = past
-        self._path = path
+        self._spool = spool
         self._current: dict[int, int] = {}
+        self._noted = False
         self.since: dict[int, int] = {}
         """By stream, the measured time from which it has to be judged again."""
 
     def open(self) -> None:
         """Take up what was noted before the process ended."""
-        try:
-            self.since = msgspec.json.decode(self._path.read_bytes(), type=dict[int, int])
-        except FileNotFoundError:
-            self.since = {}
-        except (OSError, msgspec.DecodeError) as error:
-            log.warning(
-                "a note beside the spool cannot be read", path=str(self._path), error=str(error)
-            )
+        noted = self._spool.load_note()
+        self.since = {} if noted is None else msgspec.json.decode(noted, type=dict[int, int])
+        self._noted = bool(self.since)
 
     async def look(self, batch: Batch) -> None:
         """Note what a spooled batch resumes; it is not written yet.
 
         Raises:
             StoreLost: ask again; nothing was noted.
-            SpoolBroken: the note cannot be kept.
         """
         current, starts = dict(self._current), set()
         for stream, name in self._names(batch.readings):
@@ -87,7 +79,7 @@ class Resumed:
                 resumed[stream] = min(first, resumed.get(stream, first))
             if resumed:
                 self.since |= {s: min(t, self.since.get(s, t)) for s, t in resumed.items()}
-                await asyncio.to_thread(self._keep)
+                await self._note()
         self._current = current
 
     def _names(self, readings: NDArray[np.void]) -> list[tuple[int, int]]:
@@ -105,19 +97,13 @@ class Resumed:
         self._current.clear()
 
     async def settle(self) -> None:
-        """What was noted was judged again; a note that stays does no harm."""
-        if not self.since:
-            with suppress(OSError):
-                await asyncio.to_thread(self._path.unlink)
+        """What was noted was judged again."""
+        if self._noted and not self.since:
+            await self._note()
 
-    def _keep(self) -> None:
-        part = self._path.with_suffix(".part")
+    async def _note(self) -> None:
+        self._noted = bool(self.since)
         try:
-            with part.open("wb") as file:
-                file.write(msgspec.json.encode(self.since))
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(self._path)
-            settle(self._path.parent)
-        except OSError as error:
-            raise SpoolBroken(f"{self._path} cannot be written: {error}") from error
+            await asyncio.to_thread(self._spool.save_note, msgspec.json.encode(self.since))
+        except (SpoolFull, SpoolBroken) as error:  # the drain makes room: it must not wait for some
+            log.warning("a note in the spool cannot be kept", error=str(error))

@@ -78,7 +78,7 @@ class Service:
         self.journal = Journal(self.store, self.spool, self.aside, self.lock)
         self.membership = Membership(self.catalog, self.engine)
         self.late = LateReadings(self.catalog, self.engine, self.membership, self.records)
-        self.resumed = Resumed(self.records, settings.data_dir / SPOOL / "resumed.json")
+        self.resumed = Resumed(self.records, self.spool)
         self.intake = Intake(settings.intake_capacity)
         self.facts = Facts(self.catalog, self.alarms, self.records)
         self.numbers = Numbers()

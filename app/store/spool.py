@@ -229,6 +229,26 @@ class Spool:
             return None
         return Snapshot(row[3], row[0], bool(row[1]))
 
+    def save_note(self, content: bytes) -> None:
+        """Keep what is still to be done once the spool is empty, in place of the note before.
+
+        Raises:
+            SpoolFull, SpoolBroken: the one before is still there.
+        """
+        with self._turn:
+            self._file.keep(
+                lambda file: file.execute("INSERT OR REPLACE INTO note VALUES (1, ?)", (content,)),
+                lambda _: None,  # more to be done, or less: both are harmless
+                self._depth,
+                self._depth,
+            )
+
+    def load_note(self) -> bytes | None:
+        """The note, if there is one."""
+        with self._turn:
+            row = self._file.ask(lambda file: file.execute("SELECT content FROM note").fetchone())
+        return None if row is None else bytes(row[0])
+
     def note_begun(self, number: int) -> None:
         """Remember that this batch is on its way to the database; as cheap as ``note_committed``."""
         self._note(self._last_committed, number)

@@ -24,6 +24,7 @@ TABLES: Final = """
         one INTEGER PRIMARY KEY CHECK (one = 1), last_batch INTEGER NOT NULL,
         exact INTEGER NOT NULL, crc INTEGER NOT NULL, state BLOB NOT NULL
     );
+    CREATE TABLE IF NOT EXISTS note (one INTEGER PRIMARY KEY CHECK (one = 1), content BLOB NOT NULL);
     CREATE TABLE IF NOT EXISTS room (content BLOB);
 """
 
@@ -59,7 +60,7 @@ class SpoolFile:
         self._claim = claim  # makes sure that the directory is still ours
         self._rescued = path.with_suffix(".rescued")  # whole, and not yet in its place
         self._open: sqlite3.Connection | None = None
-        self._places: list[Place] = []
+        self._places: list[Place] | None = None  # not known: not in its place
         self._wanted = False
         self._counted = False  # since it was opened
 
@@ -76,8 +77,13 @@ class SpoolFile:
             self._open = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         except (OSError, sqlite3.OperationalError) as error:
             raise SpoolBroken(f"{self.path} cannot be opened: {error}") from error
-        self.ask(_prepare)
-        self._places = self._found() or []
+        try:
+            self.ask(_prepare)
+        except BaseException:
+            self._open.close()
+            self._open = None
+            raise
+        self._places = self._found()
 
     def close(self) -> None:
         """Give it up."""
@@ -152,9 +158,14 @@ class SpoolFile:
 
     def _in_place(self) -> bool:
         found = self._found()
-        return found is not None and all(
-            now[:2] == then[:2] and now.size >= then.size
-            for now, then in zip(found, self._places, strict=True)
+        then = self._places
+        return (
+            found is not None
+            and then is not None
+            and all(
+                now[:2] == before[:2] and now.size >= before.size
+                for now, before in zip(found, then, strict=True)
+            )
         )
 
     def _rescue(self, depth: int) -> None:
@@ -170,7 +181,7 @@ class SpoolFile:
                 self._copy(new, depth)
             part.replace(self._rescued)
             settle(self.path.parent)
-            old, self._open, self._places = self._open, None, []
+            old, self._open, self._places = self._open, None, None
             old.close()  # removes the journal by its name: nothing new may be there yet
         except (OSError, sqlite3.OperationalError) as error:
             kind = SpoolFull if _no_room(error) else SpoolBroken
@@ -195,6 +206,8 @@ class SpoolFile:
                 count += 1
             for row in self._open.execute("SELECT * FROM snapshot"):
                 new.execute("INSERT INTO snapshot VALUES (?, ?, ?, ?, ?)", row)
+            for row in self._open.execute("SELECT * FROM note"):
+                new.execute("INSERT INTO note VALUES (?, ?)", row)
         except sqlite3.DatabaseError as error:
             if _no_room(error):
                 raise

@@ -33,7 +33,7 @@ class Kept(Line):
         journal = self.journal
         journal.snapshot, journal.aftermath = self.state.snapshot, self.state.aftermath
         journal.returned = self._returned
-        self.resumed = Resumed(self.store, self.spool.path.parent / "resumed.json")
+        self.resumed = Resumed(self.store, self.spool)
         self.resumed.open()
         journal.draining = self.resumed.look
 

@@ -92,7 +92,7 @@ async def test_an_end_between_drain_and_judgement_forgets_nothing(made) -> None:
     line, straight = await went_on(made)
     await line.restart_after_the_outage(half_way=True)
     assert line.points() == straight.points()
-    assert not (line.spool.path.parent / "resumed.json").exists()
+    assert line.spool.load_note() == b"{}"
 
 
 @pytest.mark.slow

@@ -378,6 +378,37 @@ def test_what_cannot_be_written_anew_is_not_acknowledged_and_is_when_it_can(tmp_
     assert rows_of(tmp_path / "spool")[0] == [1, 2]
 
 
+REOPEN = """
+    import os, resource, signal, sys
+    from pathlib import Path
+    from app.store.errors import SpoolBroken, SpoolFull
+    from app.store.spool import Spool
+    from tests.store.test_spool import small
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    spool = Spool(Path(sys.argv[1]))
+    spool.open()
+    spool.append(small(1))
+    for part in ("", "-wal", "-shm"):
+        os.unlink(f"{spool.path}{part}")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (32_000, resource.RLIM_INFINITY))  # less than -shm
+    for _ in range(3):
+        try:
+            spool.append(small(2))
+        except (SpoolBroken, SpoolFull) as error:
+            print(type(error).__name__, spool.depth(), flush=True)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    spool.append(small(2))
+    print(spool.depth(), flush=True)
+"""
+
+
+def test_a_file_that_cannot_be_opened_again_keeps_nothing_until_it_can(tmp_path):
+    child = run(REOPEN, tmp_path)
+    said = [line for line in child.communicate(timeout=60)[0].splitlines() if "taken" not in line]
+    assert said == ["SpoolFull 1"] * 3 + ["2"]
+    assert rows_of(tmp_path)[0] == [1, 2]
+
+
 def test_what_was_destroyed_is_said_and_nothing_behind_it_acknowledged(tmp_path):
     spool = Spool(tmp_path)
     spool.open()
