@@ -305,7 +305,8 @@ class AlarmRows:
         for event in held.events.values():
             self.events[event.id] = cleared(event)
         if held.events:
-            self.book[key] = Held(held.alarm, {}, held.standing, held.lead)
+            lead = held.lead and self.events.get(held.lead.id, held.lead)
+            self.book[key] = Held(held.alarm, {}, held.standing, lead)
         return bool(held.events)
 
     # parts to be held

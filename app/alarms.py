@@ -102,7 +102,7 @@ class Alarms:
     def summary(self) -> dict[str, int | None]:
         """The plant in four numbers, for a stack light: how many, and the worst priority."""
         found = self._book.alarms()
-        unseen = [a.priority for a in found if a.state in {"unack", "rtn_unack", "withdrawn"}]
+        unseen = [a.priority for a in found if waits_to_be_seen(a)]
         active = [a.priority for a in found if a.active and a.state not in ASIDE]
         return {
             "unseen": len(unseen),
@@ -392,6 +392,13 @@ class Alarms:
     def from_bytes(self, saved: bytes) -> None:
         """Take up what ``to_bytes`` wrote."""
         self._book.from_bytes(saved)
+
+
+def waits_to_be_seen(alarm: Alarm) -> bool:
+    """Whether somebody still has to look: also at what was taken back, or is in use no more."""
+    if alarm.state == "out_of_service":
+        return alarm.seen_by is None
+    return alarm.state in {"unack", "rtn_unack", "withdrawn"}
 
 
 def _real(found: frozenset[Signal]) -> bool:

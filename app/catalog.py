@@ -212,15 +212,15 @@ class Catalog:
             for number in self._versions_for.get((characteristic, only), ())
             if self.versions[number].state not in ("proposed", "rejected")
         ]
-        return sorted(mine, key=lambda version: (_since(version), version.number))
+        return sorted(mine, key=lambda version: (since_of(version), version.number))
 
     def in_force(self, stream: int, time: int) -> tuple[Version, int | None]:
         """The version that judges a stream at ``time``, and when the next one begins."""
         history = self.history(stream)
         current = history[0]
         for version in history:
-            if _since(version) > time:
-                return current, _since(version)
+            if since_of(version) > time:
+                return current, since_of(version)
             current = version
         return current, None
 
@@ -306,5 +306,6 @@ def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace(":", "\\:")
 
 
-def _since(version: Version) -> int:
+def since_of(version: Version) -> int:
+    """The measured time from which a version holds."""
     return -(2**62) if version.valid_from is None else version.valid_from

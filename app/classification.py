@@ -102,7 +102,9 @@ class Classifier:
         pairs = [(stream, name) for stream, found in asked.items() for name in set(found)]
         if not pairs:
             return set()
-        since = int(rows["time"].min()) - loop.NAME_HOLDS
+        versions = self._engine.versions_i[self._engine.integers[list(asked), loop.VERSION]]
+        holds = max(int(loop.name_holds(version)) for version in versions)
+        since = int(rows["time"].min()) - holds
         streams, names = zip(*pairs, strict=True)
         return await self._lookup.named(streams, names, since)
 

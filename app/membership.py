@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from app.catalog import Catalog
+from app.catalog import Catalog, since_of
 from app.changes import identity_of
 from app.engine import Engine
 from app.replay import Era
@@ -203,10 +203,7 @@ class Membership:
     def eras(self, stream: int) -> list[Era]:
         """Which version of a stream judges from when."""
         return [
-            Era(
-                -(2**62) if version.valid_from is None else version.valid_from,
-                self._engine.version_row(version),
-            )
+            Era(since_of(version), self._engine.version_row(version))
             for version in self._catalog.history(stream)
         ]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from app.store.batch import Batch
 from app.store.errors import SpoolBroken, SpoolFull
-from app.store.rows import Purpose, Quality, ReadingFlag
+from app.store.rows import NO_SUBGROUP, Purpose, Quality, ReadingFlag
 from app.store.spool import Spool
 from rules import stream as loop
 
@@ -86,6 +86,7 @@ class Resumed:
         """The pairs of stream and name of what is charted, in the order of arrival."""
         charted = (
             ((readings["flags"] & ReadingFlag.NAMED) != 0)
+            & (readings["subgroup"] != NO_SUBGROUP)
             & (readings["purpose"] == Purpose.PRODUCTION)
             & (readings["quality"] != Quality.BAD)
         )

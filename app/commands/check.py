@@ -14,6 +14,7 @@ from app.commands.certificate import certified
 from app.commands.database import database
 from app.commands.failure import Failed
 from app.plantfile import Plant, PlantInvalid, load_plant
+from app.sentences import counted
 from app.settings import GIB, Settings, is_loopback
 from app.store.connection import connect
 from app.store.errors import StoreError, StoreLost
@@ -259,11 +260,6 @@ async def _sources(plant: Plant) -> AsyncIterator[Finding]:
             yield Finding("advice", sentence)
         if not sentences:
             yield Finding("fine", f"{source.id}: answers, nothing to say about it")
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 source``, ``2 sources``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -218,7 +218,7 @@ def test_check_says_what_to_do(place, embedded):
     at = {"ANDON_DATABASE_URL": embedded.create_database()}
     made = andon(place, "check", "plant.toml")
     assert made.returncode == 0
-    assert "plant.toml: 1 characteristic, 0 sources" in made.stdout
+    assert "plant.toml: 1 characteristic, no sources" in made.stdout
     assert "no database yet: `andon serve` makes one" in made.stdout
     assert not (place / ".andon").exists(), "who looks changes nothing"
 

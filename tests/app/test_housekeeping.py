@@ -68,6 +68,11 @@ async def test_the_newest_announcement_stays_for_the_numbers_go_on_from_it(servi
     assert await keys(embedded_url, "SELECT id FROM outbox") == [2]
 
 
-async def test_without_the_database_nothing_is_forgotten_and_nothing_fails(service):
+async def test_without_the_database_nothing_is_forgotten_and_nothing_fails(service, embedded_url):
+    old = NOW - 2 * ANSWERS_KEPT
+    batch = Batch(id=service.journal.last + 1, at=NOW, answered=[Answered("over", old, "1", {})])
+    async with service.lock:
+        await service.journal.write_directly(batch)
     await service.store.close()
     await forget(service)
+    assert await keys(embedded_url, "SELECT key FROM idempotency") == ["over"]

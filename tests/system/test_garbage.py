@@ -383,7 +383,7 @@ def test_on_every_route(service):
                 answer = client.get(path.format(word))
                 assert answer.status_code < 500, (path, word, answer.text)
         for path in COMMANDS:
-            for word in STRANGE[:4]:
+            for word in STRANGE[:4] if "{}" in path else [""]:
                 for body in (
                     b"",
                     b"{}",

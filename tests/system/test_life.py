@@ -133,7 +133,9 @@ def test_a_taken_port_is_named(start):
 
 def test_what_must_not_start(start):
     assert "ANDON_ACCESS_TOKEN" in refused(start(host=EVERYWHERE))
-    assert "16" in refused(start(host=EVERYWHERE, access_token="short"))
+    told = refused(start(host=EVERYWHERE, access_token="short"))
+    assert "access_token" in told.lower()
+    assert "at least 16 characters" in told
     assert "plant.toml" in refused(start("[[characteristic]]\nid = 7\n"))
     away = "postgresql://nobody@127.0.0.1:1/nothing"
     service = start(BORE, away)

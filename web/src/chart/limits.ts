@@ -162,7 +162,7 @@ function drawOthers(plot: uPlot, scene: Scene, labels: Label[], style: Style): v
   const { ctx, bbox } = plot
   const facts = scene.stream.characteristic
   const percent = unitOf(facts) === '%' ? ' %' : ''
-  const scale = Math.max(...scene.runs.map(({ line }) => scaleOf(line)))
+  const scale = Math.max(0, ...scene.runs.map(({ line }) => scaleOf(line)))
   const across = (value: number | null | undefined, kind: Figure, dash: number[], name: string, color: string, width: number) => {
     if (value === null || value === undefined) return
     const y = plot.valToPos(value, 'y', true)

@@ -95,7 +95,7 @@ export class Store {
     return snoozed
   })
 
-  readonly unseen = computed(() => this.openAlarms.value.filter(isUnseen))
+  readonly unseen = computed(() => this.openAlarms.value.filter(waitsToBeSeen))
 
   /** The server's clock, as far as this screen knows it. */
   now(): number {
@@ -292,7 +292,7 @@ export function waitsToBeSeen(alarm: Alarm): boolean {
 }
 
 function rank(alarm: Alarm): number {
-  if (isUnseen(alarm)) return 0
+  if (waitsToBeSeen(alarm)) return 0
   return alarm.state === 'shelved' ? 2 : 1
 }
 

@@ -3,7 +3,7 @@ import { useComputed, useSignal, useSignalEffect, type ReadonlySignal } from '@p
 import { useEffect, useRef } from 'preact/hooks'
 import { api } from '../api'
 import type { Alarm } from '../live/protocol'
-import { isUnseen, owesCause } from '../live/store'
+import { isUnseen, owesCause, waitsToBeSeen } from '../live/store'
 import { store } from '../screen'
 import { Seen } from './acts'
 import { Age, AlarmBadge, stateWords } from './parts'
@@ -66,7 +66,7 @@ export function Alarms() {
   const failed = useSignal('')
   const list = useComputed(() => {
     const all = filter.value === 'closed' ? closed.value : store.openAlarms.value
-    if (filter.value === 'new') return all.filter(isUnseen)
+    if (filter.value === 'new') return all.filter(waitsToBeSeen)
     if (filter.value === 'cause') return all.filter(owesCause)
     return all
   })

@@ -1,7 +1,7 @@
 // The wall: all streams of a line as tiles; without a line, the whole plant.
 import { useComputed, useSignal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
-import { isUnseen, lineOf, type Stream } from '../live/store'
+import { lineOf, type Stream, waitsToBeSeen } from '../live/store'
 import { store } from '../screen'
 import { columnsFor, mostColumns, sharedColumns } from './grid'
 import { Shape, useStreams } from './parts'
@@ -89,7 +89,7 @@ export function census(streams: Stream[]): string {
 
 function Line({ line, streams, most }: { line: string; streams: Stream[]; most: number }) {
   const mine = new Set(streams.map((stream) => stream.c))
-  const unseen = useComputed(() => store.openAlarms.value.filter((one) => mine.has(one.stream) && isUnseen(one)))
+  const unseen = useComputed(() => store.openAlarms.value.filter((one) => mine.has(one.stream) && waitsToBeSeen(one)))
   return (
     <section class="line" aria-label={lineTitle(line)}>
       <h2>
