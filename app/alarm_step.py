@@ -105,6 +105,13 @@ class Step(NamedTuple):
     page: bool = False
 
 
+def waits_to_be_seen(alarm: Alarm) -> bool:
+    """Whether somebody still has to look: also at what was taken back, or is in use no more."""
+    if alarm.state == "out_of_service":
+        return alarm.seen_by is None
+    return alarm.state in {"unack", "rtn_unack", "withdrawn"}
+
+
 def step(alarm: Alarm | None, happening: Happening, at: int) -> Step | None:
     """Take an alarm on by one happening; None: there is no alarm, and none is needed.
 

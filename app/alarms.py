@@ -18,6 +18,7 @@ from app.alarm_step import (
     Step,
     Uncovered,
     Withdrew,
+    waits_to_be_seen,
 )
 from app.duration import UNITS
 from app.events import (
@@ -392,13 +393,6 @@ class Alarms:
     def from_bytes(self, saved: bytes) -> None:
         """Take up what ``to_bytes`` wrote."""
         self._book.from_bytes(saved)
-
-
-def waits_to_be_seen(alarm: Alarm) -> bool:
-    """Whether somebody still has to look: also at what was taken back, or is in use no more."""
-    if alarm.state == "out_of_service":
-        return alarm.seen_by is None
-    return alarm.state in {"unack", "rtn_unack", "withdrawn"}
 
 
 def _real(found: frozenset[Signal]) -> bool:

@@ -520,8 +520,11 @@ def test_what_is_in_use_no_more_leaves_no_alarm_that_nobody_can_close(line):
     assert {event.state for event in line.event_rows.values()} == {"cleared"}
     assert line.alarms.in_use_no_more({1, 7}) == []
     assert line.alarms.silent() == {}
+    waiting = len(line.alarms.open_alarms())
+    assert line.alarms.summary()["unseen"] == waiting > 0
     ends = {a.alarm_class: line.act(acknowledge, a.id).state for a in line.alarms.open_alarms()}
     assert ends == {"control": "closed", "spec": "latched", "silent": "closed"}
+    assert line.alarms.summary()["unseen"] == 0
     line.see(point(5, N1))
     assert line.alarm.active, "back in use, it rings"
 
