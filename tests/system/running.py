@@ -156,6 +156,15 @@ class Andon(Server):
     def get(self, path: str, **more: Any) -> httpx.Response:
         return httpx.get(self.url + path, timeout=10, **more)
 
+    def health(self) -> dict[str, Any]:
+        """What it says of itself, ready or not."""
+        return dict(self.get("/health/ready").json())
+
+    def drained(self) -> bool:
+        """Whether the database has everything."""
+        told = self.health()
+        return (told["database"], told["spool_batches"]) == ("up", 0)
+
     def items(self, path: str) -> list[dict[str, Any]]:
         """All items of a list."""
         found: list[dict[str, Any]] = []

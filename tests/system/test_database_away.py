@@ -31,18 +31,18 @@ def test_the_database_is_away(own_timescale: Postgres, mosquitto, tmp_path, how,
                 until("a post was answered", lambda: load.answered)
                 getattr(own_timescale, how)()
                 began = time.monotonic()
-                until("it is noticed", lambda: health(service)["database"] == "away")
+                until("it is noticed", lambda: service.health()["database"] == "away")
                 goes_on(service, load, receiver, ALARMING)
-                assert health(service)["spool_batches"] > 0
+                assert service.health()["spool_batches"] > 0
                 service.strike()
                 service.start()
                 goes_on(service, load, receiver, AGAIN)
                 assert service.get("/api/v1/alarms").status_code == 503
                 time.sleep(max(0.0, began + away_s - time.monotonic()))  # so long it is away
-                assert health(service)["database"] == "away"
+                assert service.health()["database"] == "away"
                 own_timescale.start() if how == "stop" else own_timescale.thaw()
                 # It takes no longer than it took to fill, though the load goes on.
-                until("the spool drains", lambda: drained(service), wait_s=max(WAIT_S, away_s))
+                until("the spool drains", service.drained, wait_s=max(WAIT_S, away_s))
                 load.stop()
             load.check()
             for name in (ALARMING, AGAIN):
@@ -55,15 +55,6 @@ def test_the_database_is_away(own_timescale: Postgres, mosquitto, tmp_path, how,
         finally:
             with suppress(Exception):
                 service.close()
-
-
-def health(service: Andon) -> dict:
-    return service.get("/health/ready").json()
-
-
-def drained(service: Andon) -> bool:
-    told = health(service)
-    return (told["database"], told["spool_batches"]) == ("up", 0)
 
 
 def goes_on(service: Andon, load: Load, receiver: Receiver, name: str) -> None:

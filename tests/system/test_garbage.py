@@ -3,7 +3,7 @@
 import json
 import random
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import httpx
 import paho.mqtt.client as paho
@@ -98,22 +98,25 @@ def now(shift_s: float = 0.0) -> str:
     return time.strftime(f"%Y-%m-%dT%H:%M:%S.{nanos // 1000:06}Z", time.gmtime(seconds))
 
 
-@pytest.fixture
-def press(tmp_path):
-    directory = tmp_path / "press"
+@contextmanager
+def plc(directory):
+    """A PLC of our own for a test."""
     directory.mkdir()
     server = PymodbusServer(directory).start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def press(tmp_path):
+    with plc(tmp_path / "press") as server:
+        yield server
 
 
 @pytest.fixture
 def axis(tmp_path):
-    directory = tmp_path / "axis"
-    directory.mkdir()
-    server = PymodbusServer(directory).start()
-    yield server
-    server.stop()
+    with plc(tmp_path / "axis") as server:
+        yield server
 
 
 @pytest.fixture

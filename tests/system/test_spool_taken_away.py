@@ -55,7 +55,7 @@ def test_the_spool_is_deleted_while_the_database_is_away(own_timescale: Postgres
         service.start()
         assert post() == 200
         own_timescale.start()
-        until("the spool drains", lambda: drained(service))
+        until("the spool drains", service.drained)
         rows = service.rows("SELECT value FROM reading ORDER BY key")
         assert [row["value"] for row in rows] == posted
         assert len(posted) == 10
@@ -69,8 +69,3 @@ def not_ready(service: Andon) -> dict:
     answer = service.get("/health/ready")
     assert answer.status_code == 503
     return answer.json()
-
-
-def drained(service: Andon) -> bool:
-    told = service.get("/health/ready").json()
-    return (told["database"], told["spool_batches"]) == ("up", 0)
